@@ -1,0 +1,126 @@
+"""A trained model that is ready to classify pictures."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.data.manifest import Picture
+from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.data.scan import Scanned, scan_files
+from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.run_folder import RunFolder
+from catsdogs_jax.training.checkpoint import Checkpoints
+from catsdogs_jax.training.evaluation import Evaluation, evaluate
+from catsdogs_jax.training.sharding import Sharding, make_sharding
+from catsdogs_jax.training.state import Params, split_model
+from catsdogs_jax.training.trainer import (
+    CompiledStep,
+    abstract,
+    abstract_model,
+    compile_evaluation,
+    evaluation_batch,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the model says of one file.
+
+    Attributes:
+        file: As it was given.
+        predicted: Class name, several joined by "|"; empty if the file cannot be used.
+        probabilities: float64 [classes]; none if the file cannot be used.
+        error: Why the file cannot be used; empty if it can.
+    """
+
+    file: Path
+    predicted: str
+    probabilities: np.ndarray | None
+    error: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """The best checkpoint of a run.
+
+    Attributes:
+        config: The run.
+        preprocessing: How a picture becomes an input, as saved with the weights.
+        step: The step of the checkpoint.
+    """
+
+    config: Config
+    preprocessing: Preprocessing
+    step: int
+    sharding: Sharding
+    _evaluate: CompiledStep
+    _batch: int
+    _params: Params
+    _statistics: Params
+
+    def evaluate(self, pictures: PictureSet) -> Evaluation:
+        """Measures the model on labelled pictures."""
+        return evaluate(
+            self._evaluate, self._params, self._statistics, pictures, self._batch, self.sharding
+        )
+
+    def predict(self, files: Sequence[str | Path]) -> list[Prediction]:
+        """Classifies picture files; one that cannot be used gets its reason, and stops nothing.
+
+        Args:
+            files: Paths, in any number and order.
+
+        Returns:
+            One prediction a file, in the order given.
+        """
+        paths = [Path(file).absolute() for file in files]
+        scanned = list(scan_files(paths))
+        usable = [
+            Picture(str(path), (), "", **dataclasses.asdict(facts))
+            for path, facts in zip(paths, scanned, strict=True)
+            if isinstance(facts, Scanned)
+        ]
+        rows = iter(())
+        if usable:
+            pictures = PictureSet.create(usable, Path("/"), self.preprocessing, cache_bytes=0)
+            rows = iter(self.preprocessing.task.probabilities(self.evaluate(pictures).logits))
+        return [
+            Prediction(Path(file), "", None, facts)
+            if isinstance(facts, str)
+            else self._prediction(Path(file), next(rows))
+            for file, facts in zip(files, scanned, strict=True)
+        ]
+
+    def _prediction(self, file: Path, probabilities: np.ndarray) -> Prediction:
+        found = self.preprocessing.task.spell(probabilities, self.preprocessing.threshold)
+        return Prediction(file, found, probabilities)
+
+
+def load(workdir: str | Path, devices: int | None = None) -> Classifier:
+    """Loads the best checkpoint of a run.
+
+    Args:
+        workdir: The run folder.
+        devices: Number of devices to use; none: all, whatever the run was trained on.
+
+    Raises:
+        UserError: The folder holds no run, or no checkpoint.
+    """
+    folder = RunFolder(Path(workdir))
+    config = folder.read_config()
+    sharding = make_sharding(devices)
+    with Checkpoints(folder.checkpoints, config.checkpoint, read_only=True) as checkpoints:
+        step = checkpoints.require_best_step()
+        preprocessing = checkpoints.preprocessing(step)
+        graphdef, *variables = split_model(abstract_model(config, preprocessing))
+        params, statistics = checkpoints.restore_variables(
+            step,
+            *abstract(variables, sharding.replicated),
+            average=config.train.ema_decay > 0,
+        )
+    batch = evaluation_batch(config, sharding)
+    compiled = compile_evaluation(graphdef, preprocessing, params, statistics, batch, sharding)
+    return Classifier(config, preprocessing, step, sharding, compiled, batch, params, statistics)

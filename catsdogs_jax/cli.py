@@ -1,0 +1,84 @@
+"""What every command shares: flags, one-line errors, exit codes."""
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from catsdogs_jax.errors import Interrupted, UserError
+
+
+def parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Returns an argument parser whose help shows an example."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m catsdogs_jax.{name}",
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return made
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Calls `main(argv)` and ends the process with the exit code that fits.
+
+    0: done. 2: a mistake that the user can mend, told in one line. 128 + n: stopped by signal n.
+    Anything else is a bug of ours and shows its traceback.
+    """
+    debug = "--debug" in sys.argv
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        _finish(f"error: {error}", 2)
+    except Interrupted as stop:
+        _finish(str(stop), 128 + stop.signal_number)
+    except KeyboardInterrupt:
+        _finish("stopped by Ctrl-C before there was anything to save", 128 + signal.SIGINT)
+
+
+def split_overrides(
+    made: argparse.ArgumentParser, argv: Sequence[str]
+) -> tuple[argparse.Namespace, Mapping[str, str]]:
+    """Parses flags, and `--config.a.b=value` or `--config.a.b value` as overrides.
+
+    Returns:
+        The flags, and the overrides by dotted key without `config.`.
+
+    Raises:
+        UserError: An override has no value.
+    """
+    own: list[str] = []
+    overrides: dict[str, str] = {}
+    rest = iter(argv)
+    for word in rest:
+        if not word.startswith("--config."):
+            own.append(word)
+            continue
+        key, equals, value = word.removeprefix("--config.").partition("=")
+        if not equals:
+            value = next(rest, "--")
+            if value.startswith("--"):
+                raise UserError(f"--config.{key} needs a value: --config.{key}=VALUE")
+        overrides[key] = value
+    return made.parse_args(own), overrides
+
+
+def default_workdir(config_path: str) -> Path:
+    """Returns `runs/NAME` for a config file NAME.py."""
+    return Path("runs") / Path(config_path).stem
+
+
+def _finish(message: str, code: int) -> None:
+    sys.stdout.flush()
+    print(message, file=sys.stderr)
+    sys.stderr.flush()
+    # Background threads of TensorFlow and Orbax may outlive an error; a plain exit could wait
+    # for them for ever.
+    os._exit(code)

@@ -1,0 +1,173 @@
+"""What a run is: one frozen, typed, fully defaulted tree of dataclasses.
+
+A file in `configs/` names only what differs from the defaults here. Its `get_config()` returns an
+`ml_collections.ConfigDict`; `config_reader.read_config` lays `--config.a.b=value` over it and turns
+it at once into a `Config`, so that the rest of the program reads typed attributes and never asks
+for a key that may be missing.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """Returns a dataclass field with a default, a line of help and the bounds of its value.
+
+    Args:
+        default: The value of a run that says nothing.
+        help: One line for a reader of `--help`, with the unit.
+        minimum: The smallest allowed value.
+        above: Every allowed value is greater than this.
+        maximum: The greatest allowed value.
+        below: Every allowed value is less than this.
+    """
+    bounds = {"minimum": minimum, "above": above, "maximum": maximum, "below": below}
+    return dataclasses.field(default=default, metadata={"help": help, **bounds})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which pictures, how they are labelled and split, and how large they become."""
+
+    source: Literal["folder", "table", "tfds", "drawn"] = option(
+        "folder", "Where the pictures come from."
+    )
+    dir: str = option("", "The folder of pictures (folder, table), or the cache (tfds, drawn).")
+    table: str = option("", "A .csv or .jsonl of file,label[,split] for data.source=table.")
+    name: str = option("", "The name of the TensorFlow data set for data.source=tfds.")
+    labels: Literal["auto", "binary", "multiclass", "multilabel"] = option(
+        "auto", "Kind of label; auto: binary for two classes, multilabel for lists of labels."
+    )
+    classes: tuple[str, ...] = option((), "Class names in order; empty: those found, sorted.")
+    image_size: int = option(150, "Side of the square that the model sees, pixels.", minimum=8)
+    resize: Literal["stretch", "crop", "pad"] = option(
+        "stretch", "How a picture becomes square: ignore aspect, centre crop, or black borders."
+    )
+    batch_size: int = option(32, "Pictures in one step, over all devices.", minimum=1)
+    validation_share: float = option(
+        0.2, "Share of each class held out when there is no validation split.", above=0, below=1
+    )
+    test_share: float = option(
+        0.0, "Share of each class held out for a test split of our making.", minimum=0, below=1
+    )
+    drawn_train: int = option(2000, "Training pictures of data.source=drawn.", minimum=4)
+    drawn_validation: int = option(600, "Validation pictures of data.source=drawn.", minimum=2)
+    cache_mb: int = option(
+        4096, "Keep decoded pictures in memory if they fit in this many MiB; 0: never.", minimum=0
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which network."""
+
+    name: str = option("seed_cnn", "A model of catsdogs_jax.models.")
+    widths: tuple[int, ...] = option((32, 32, 64), "Channels of each convolution.")
+    hidden: int = option(64, "Units of the dense layer before the head.", minimum=1)
+    dropout: float = option(0.5, "Share of hidden units dropped in training.", minimum=0, below=1)
+    dtype: Literal["float32", "bfloat16"] = option(
+        "float32", "Type of the activations; parameters are always float32."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Random variation of the training pictures, on the device, inside the step."""
+
+    flip: bool = option(False, "Mirror left to right with probability one half.")
+    zoom: tuple[float, float] = option(
+        (1.0, 1.0),
+        "Range of the scale of each axis, drawn separately; above 1 shows more.",
+        above=0,
+    )
+    shear: float = option(0.0, "Greatest shear angle, degrees.", minimum=0, below=90)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long and how to optimise."""
+
+    steps: int | None = option(None, "Length of the run in steps.", minimum=1)
+    epochs: float | None = option(None, "Length of the run in epochs.", above=0)
+    steps_per_epoch: int | None = option(
+        None, "Steps called an epoch; none: one pass over the training pictures.", minimum=1
+    )
+    optimizer: Literal["adam", "adamw", "sgd"] = option("adam", "Update rule; sgd is Nesterov's.")
+    learning_rate: float = option(1e-3, "Peak learning rate.", above=0)
+    schedule: Literal["constant", "cosine", "one_cycle"] = option(
+        "constant", "Course of the learning rate after warm-up."
+    )
+    warmup: float = option(
+        0.0, "Share of the run in which the rate rises from zero.", minimum=0, below=1
+    )
+    momentum: float = option(0.9, "Momentum of sgd.", minimum=0, below=1)
+    weight_decay: float = option(0.0, "Decoupled weight decay (adamw, sgd) of kernels.", minimum=0)
+    clip_norm: float | None = option(None, "Greatest global norm of the gradient.", above=0)
+    ema_decay: float = option(
+        0.0, "Decay of the average of parameters used to evaluate; 0: none.", minimum=0, below=1
+    )
+    label_smoothing: float = option(
+        0.0, "Share of each target spread over all classes.", minimum=0, below=1
+    )
+    class_weights: Literal["none", "balanced"] = option(
+        "none", "balanced: weigh each class by the inverse of its share of the training pictures."
+    )
+    microbatch: int | None = option(
+        None,
+        "Pictures in one gradient pass, a divisor of the batch; none: chosen for the device.",
+        minimum=1,
+    )
+    profile_steps: int = option(0, "Steps to profile for TensorBoard; 0: none.", minimum=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """When to measure, and how."""
+
+    every_steps: int | None = option(None, "Steps between evaluations.", minimum=1)
+    every_epochs: float | None = option(None, "Epochs between evaluations.", above=0)
+    batch_size: int | None = option(
+        None, "Pictures in one evaluation step; none: data.batch_size.", minimum=1
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When to save, and what to keep."""
+
+    every_steps: int | None = option(
+        None, "Steps between checkpoints besides those at evaluations.", minimum=1
+    )
+    keep_latest: int = option(2, "Newest checkpoints kept.", minimum=1)
+    keep_best: int = option(1, "Best checkpoints kept.", minimum=1)
+    metric: Literal["accuracy", "loss"] = option("accuracy", "Validation metric that chooses.")
+    asynchronous: bool = option(True, "Write in the background while training goes on.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """Over which devices the batch is spread."""
+
+    devices: int | None = option(None, "Number of devices; none: all there are.", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole run."""
+
+    seed: int = option(0, "Seed of weights, order, augmentation and splits.", minimum=0)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)

@@ -1,0 +1,1 @@
+"""Pictures to batches. Knows files and TensorFlow; knows nothing of models."""

@@ -1,0 +1,62 @@
+"""The data of a run: from the config to splits of pictures that yield batches."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.data.leaks import find_leaks
+from catsdogs_jax.data.manifest import Manifest, Picture, build_manifest
+from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.data.sources import list_source
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.preprocessing import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """The pictures of a run, split and ready to be read.
+
+    Attributes:
+        manifest: What every picture is.
+        preprocessing: How they become what the model sees.
+        splits: The pictures of each split by name.
+        leaks: Pairs of alike pictures in different splits.
+    """
+
+    manifest: Manifest
+    preprocessing: Preprocessing
+    splits: Mapping[str, PictureSet]
+    leaks: tuple[tuple[Picture, Picture], ...]
+
+
+def load_dataset(config: Config) -> Dataset:
+    """Lists, decodes, splits and checks the pictures that a config names.
+
+    Raises:
+        UserError: See `sources`, `manifest`; or the batch is larger than the training split.
+    """
+    manifest = build_manifest(list_source(config.data), config.data, config.seed)
+    count = len(manifest.split("train"))
+    if config.data.batch_size > count:
+        raise UserError(
+            f"data.batch_size is {config.data.batch_size}, but there are only {count} training "
+            f"pictures: --config.data.batch_size={count} or less"
+        )
+    preprocessing = Preprocessing(
+        image_size=config.data.image_size, resize=config.data.resize, task=manifest.task
+    )
+    splits = picture_sets(manifest, preprocessing, config.data.cache_mb)
+    return Dataset(manifest, preprocessing, splits, tuple(find_leaks(manifest.pictures)))
+
+
+def picture_sets(
+    manifest: Manifest, preprocessing: Preprocessing, cache_mb: int
+) -> dict[str, PictureSet]:
+    """Returns the pictures of each split; the larger ones that do not fit are read as needed."""
+    free = cache_mb * 2**20
+    sets = {}
+    for name in manifest.splits:
+        made = PictureSet.create(manifest.split(name), manifest.root, preprocessing, free)
+        free -= made.cache.nbytes if made.cache is not None else 0
+        sets[name] = made
+    return sets

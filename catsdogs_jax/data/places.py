@@ -1,0 +1,66 @@
+"""Where the library keeps what it can make again, and how it makes it in one piece."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from catsdogs_jax.errors import UserError
+
+MARKER = "made_by_catsdogs_jax.json"
+
+
+def cache_folder() -> Path:
+    """Returns `$CATSDOGS_CACHE`, else `catsdogs_jax` in the user's cache folder."""
+    named = os.environ.get("CATSDOGS_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "catsdogs_jax"
+
+
+def make_once(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:
+    """Returns `folder`, filled by `fill` unless an earlier call with the same settings did.
+
+    The work is done in a temporary sibling that is renamed at the end, so that a killed process
+    leaves nothing under the final name, and of two processes that race one wins and both end well.
+
+    Args:
+        folder: The final name.
+        settings: JSON types that say what is in the folder; kept in it as a marker file.
+        fill: Writes the content into the empty folder it is given.
+
+    Raises:
+        UserError: The folder exists and holds something else.
+    """
+    if folder.exists():
+        return _check(folder, settings)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        fill(draft)
+        (draft / MARKER).write_text(json.dumps(settings, sort_keys=True), encoding="utf-8")
+        draft.chmod(0o755)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+            return _check(folder, settings)  # Another process was first.
+        return folder
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _check(folder: Path, settings: Mapping[str, Any]) -> Path:
+    marker = folder / MARKER
+    found = json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else None
+    if found != json.loads(json.dumps(settings)):
+        raise UserError(
+            f"{str(folder)!r} exists and holds {found or 'something else'}, not {dict(settings)}: "
+            "choose another folder with --config.data.dir=..., or remove it"
+        )
+    return folder

@@ -1,0 +1,67 @@
+"""Opens every listed picture once and writes down what it is, or why it cannot be used."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import imagehash
+from PIL import Image
+
+from catsdogs_jax.data.decode import BadPicture, decode, read_header
+
+_IN_FLIGHT_PER_CORE = 8
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scanned:
+    """Facts of one readable picture.
+
+    Attributes:
+        width: Pixels, upright.
+        height: Pixels, upright.
+        orientation: EXIF orientation, 1 to 8.
+        plain_jpeg: Whether the fast decoder reads it.
+        content_hash: SHA-256 of the file's bytes, hexadecimal.
+        perceptual_hash: 64-bit pHash of the picture, hexadecimal; alike for alike pictures.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    plain_jpeg: bool
+    content_hash: str
+    perceptual_hash: str
+
+
+def scan_file(path: Path) -> Scanned | str:
+    """Decodes one file completely; returns its facts, or the reason why it cannot be used."""
+    try:
+        data = path.read_bytes()
+        header = read_header(data)
+        pixels = decode(data, header)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    except BadPicture as error:
+        return str(error)
+    return Scanned(
+        width=header.width,
+        height=header.height,
+        orientation=header.orientation,
+        plain_jpeg=header.plain_jpeg,
+        content_hash=hashlib.sha256(data).hexdigest(),
+        perceptual_hash=str(imagehash.phash(Image.fromarray(pixels))),
+    )
+
+
+def scan_files(paths: Iterable[Path]) -> Iterator[Scanned | str]:
+    """Yields `scan_file` of each path, in order, on all cores and with bounded memory."""
+    workers = os.cpu_count() or 1
+    remaining = iter(paths)
+    with ThreadPoolExecutor(workers) as pool:
+        # Submitting in blocks bounds the results that wait: `pool.map` would submit all at once.
+        while block := list(islice(remaining, workers * _IN_FLIGHT_PER_CORE)):
+            yield from pool.map(scan_file, block)

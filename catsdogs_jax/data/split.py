@@ -1,0 +1,48 @@
+"""Which picture is held out: stratified, and decided by its content alone."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Splittable(Protocol):
+    """What a split needs to know of a picture."""
+
+    @property
+    def labels(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    @property
+    def content_hash(self) -> str: ...  # noqa: D102
+
+
+def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: str) -> list[bool]:
+    """Chooses `share` of each class, at least one picture where a class has two or more.
+
+    Within a class, pictures are ranked by a hash of (seed, purpose, content), and the first are
+    held out. So the choice does not depend on names or on the order of listing; equal files always
+    fall on the same side; and adding or removing a picture moves at most those at the border.
+
+    Args:
+        pictures: What to choose from. A picture with several labels counts by the whole set.
+        share: Wanted share, 0 to 1.
+        seed: Seed of the run.
+        purpose: "validation" or "test": the two choices are independent.
+
+    Returns:
+        Whether each picture is held out.
+    """
+    strata: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, picture in enumerate(pictures):
+        strata[picture.labels].append(index)
+    chosen: set[str] = set()
+    for members in strata.values():
+        hashes = sorted(
+            {pictures[i].content_hash for i in members},
+            key=lambda content: hashlib.sha256(f"{seed}/{purpose}/{content}".encode()).digest(),
+        )
+        count = round(share * len(hashes))
+        if share > 0 and len(hashes) > 1:
+            count = min(max(count, 1), len(hashes) - 1)
+        chosen.update(hashes[:count])
+    return [picture.content_hash in chosen for picture in pictures]

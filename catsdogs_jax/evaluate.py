@@ -1,0 +1,86 @@
+"""Measures a trained model: python -m catsdogs_jax.evaluate --workdir RUN --data DIR --out OUT."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from catsdogs_jax import cli, runtime
+from catsdogs_jax.classifier import load
+from catsdogs_jax.config_reader import config_to_dict
+from catsdogs_jax.data.dataset import picture_sets
+from catsdogs_jax.data.leaks import find_leaks
+from catsdogs_jax.data.manifest import evaluation_manifest
+from catsdogs_jax.data.sources import list_folder
+from catsdogs_jax.reporting.confusion import draw_confusion_matrix
+from catsdogs_jax.result import Result, split_line, write_predictions
+from catsdogs_jax.run_folder import RunFolder, write_json
+from catsdogs_jax.training.metrics import split_summary
+
+
+def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) -> Result:
+    """Measures the best checkpoint of a run on any folder of labelled pictures.
+
+    Args:
+        workdir: The run folder.
+        data_dir: One folder per class, with or without train/, validation/, test/ above.
+        out: Where result.json, predictions.csv and the confusion matrices go.
+
+    Returns:
+        What result.json holds: the keys of a training run's, but for those about training.
+
+    Raises:
+        UserError: There is no run, no picture, or a class that the model does not know.
+    """
+    start = time.perf_counter()
+    classifier = load(workdir)
+    preprocessing = classifier.preprocessing
+    manifest = evaluation_manifest(list_folder(Path(data_dir), str(data_dir)), preprocessing.task)
+    sets = picture_sets(manifest, preprocessing, cache_mb=0)
+    evaluations = {name: classifier.evaluate(pictures) for name, pictures in sets.items()}
+    folder = RunFolder(Path(out))
+    splits = {
+        name: split_summary(evaluation, sets[name].targets, preprocessing.task)
+        for name, evaluation in evaluations.items()
+    }
+    values = {
+        "config": config_to_dict(classifier.config),
+        "step": classifier.step,
+        "chosen_by": classifier.config.checkpoint.metric,
+        "device": classifier.sharding.mesh.devices.flat[0].device_kind,
+        "device_count": classifier.sharding.device_count,
+        "seconds": time.perf_counter() - start,
+        "splits": splits,
+        "quarantined": len(manifest.quarantined),
+        "leaks": len(find_leaks(manifest.pictures)),
+        "fingerprint": manifest.fingerprint,
+    }
+    write_predictions(folder.predictions, evaluations, sets)
+    for name, split in splits.items():
+        matrix, path = np.array(split["confusion_matrix"]), folder.plots / f"confusion_{name}.png"
+        draw_confusion_matrix(matrix, split["classes"], path, title=f"{name} pictures")
+    write_json(folder.result, values)
+    return Result(folder, values)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parses flags, evaluates, prints one line a split."""
+    parser = cli.parser(
+        "evaluate",
+        "Measure a trained model on a folder of labelled pictures.",
+        "python -m catsdogs_jax.evaluate --workdir runs/mine --data more_pictures --out runs/more",
+    )
+    parser.add_argument("--workdir", required=True, metavar="RUN", help="the run folder")
+    parser.add_argument("--data", required=True, metavar="DIR", help="one folder per class")
+    parser.add_argument("--out", required=True, metavar="OUT", help="where the result goes")
+    flags = parser.parse_args(argv)
+    runtime.start()
+    result = evaluate_folder(flags.workdir, flags.data, flags.out)
+    for name, split in result.values["splits"].items():
+        print(split_line(name, split))
+    print(f"wrote {flags.out}/: result.json, predictions.csv, plots/")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,119 @@
+"""The network of the Keras notebook that the project grew from.
+
+Three times a 3x3 convolution without padding, ReLU and 2x2 max-pooling, then a dense layer,
+dropout and a dense head. With 150x150 pictures, widths 32, 32, 64 and one output it has
+1,212,513 parameters.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from catsdogs_jax.config import ModelConfig
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.models.dropout import Dropout
+
+_INITIAL_KERNEL = nnx.initializers.glorot_uniform()  # Keras's default, as in the notebook.
+
+
+class ConvPool(nnx.Module):
+    """3x3 convolution without padding, then ReLU and 2x2 max-pooling.
+
+    The pooling comes before bias and ReLU: both are monotone, so the result is the same, on a
+    quarter of the data.
+    """
+
+    def __init__(self, inputs: int, outputs: int, dtype: Any, rngs: nnx.Rngs):
+        self.conv = nnx.Conv(
+            inputs,
+            outputs,
+            kernel_size=(3, 3),
+            padding="VALID",
+            use_bias=False,
+            kernel_init=_INITIAL_KERNEL,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns [batch, (h - 2) // 2, (w - 2) // 2, outputs] for [batch, h, w, inputs]."""
+        pooled = max_pool(self.conv(x))
+        return jax.nn.relu(pooled + self.bias[...].astype(pooled.dtype).reshape(1, 1, 1, -1))
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """2x2 max-pooling with stride 2 of [batch, h, w, channels]; an odd last row or column is cut.
+
+    Written as the greatest of four strided slices: on CPUs its gradient runs at twice the speed of
+    `reduce_window`'s, see docs/performance.md.
+    """
+    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    corners = [x[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
+    return functools.reduce(jnp.maximum, corners)
+
+
+class SeedCNN(nnx.Module):
+    """The notebook's network, for any number of outputs.
+
+    Args:
+        config: `widths`, `hidden`, `dropout` and `dtype` are used.
+        image_size: Side of the pictures, pixels.
+        outputs: Number of logits.
+        rngs: Random keys of the initial parameters.
+
+    Raises:
+        UserError: The picture is too small for that many convolutions.
+    """
+
+    def __init__(self, config: ModelConfig, *, image_size: int, outputs: int, rngs: nnx.Rngs):
+        dtype = jnp.dtype(config.dtype)
+        side, channels, blocks = image_size, 3, []
+        for width in config.widths:
+            side = (side - 2) // 2
+            if side < 1:
+                raise UserError(
+                    f"data.image_size is {image_size}: too small for {len(config.widths)} "
+                    "convolutions with pooling; give a larger size or fewer model.widths"
+                )
+            blocks.append(ConvPool(channels, width, dtype, rngs))
+            channels = width
+        self.blocks = nnx.List(blocks)
+        self.hidden = nnx.Linear(
+            side * side * channels,
+            config.hidden,
+            kernel_init=_INITIAL_KERNEL,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.dropout = Dropout(config.dropout)
+        self.head = nnx.Linear(
+            config.hidden, outputs, kernel_init=_INITIAL_KERNEL, dtype=dtype, rngs=rngs
+        )
+
+    def __call__(self, images: jax.Array, *, keys: jax.Array | None = None) -> jax.Array:
+        """Returns logits [batch, outputs]; see `Model`."""
+        x = images
+        for block in self.blocks:
+            x = block(x)
+        x = jax.nn.relu(self.hidden(x.reshape(x.shape[0], -1)))
+        return self.head(self.dropout(x, keys))
+
+    def stages(self) -> Sequence[tuple[str, str, Any]]:
+        """Returns name, description and function of each part, first to last."""
+        convolutions = [
+            (f"conv {n}", f"Conv 3×3, {block.bias.shape[0]} → ReLU → max-pool 2×2", block)
+            for n, block in enumerate(self.blocks, 1)
+        ]
+        units, rate = self.hidden.out_features, self.dropout.rate
+        return [
+            *convolutions,
+            ("flatten", "Flatten", lambda x: x.reshape(x.shape[0], -1)),
+            ("hidden", f"Dense {units} → ReLU", self.hidden),
+            ("dropout", f"Dropout {rate:g}", lambda x: x),
+            ("head", f"Dense {self.head.out_features}", self.head),
+        ]

@@ -1,0 +1,66 @@
+"""How a picture file becomes what the model sees; saved beside the weights it belongs to."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.task import Task
+
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """Everything that train, evaluate and predict must agree on.
+
+    Attributes:
+        image_size: Side of the square picture, pixels.
+        resize: "stretch", "crop" or "pad", see `DataConfig.resize`.
+        mean: Mean of each of the red, green and blue values, after division by 255.
+        std: Their standard deviation, after division by 255.
+        task: The kind of labels and the class names.
+        threshold: Probability from which a binary or multi-label class is predicted.
+    """
+
+    image_size: int
+    resize: Literal["stretch", "crop", "pad"]
+    task: Task
+    threshold: float = 0.5
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def normalize(self, images: jax.Array) -> jax.Array:
+        """Returns float32 pictures, (pixel / 255 - mean) / std, for pictures [n, h, w, 3]."""
+        scaled = images.astype(jnp.float32) / 255.0
+        mean, std = (jnp.asarray(values).reshape(1, 1, 1, 3) for values in (self.mean, self.std))
+        return (scaled - mean) / std
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON types, with the version of the format."""
+        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> "Preprocessing":
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            UserError: The format is newer than this version of the library.
+        """
+        values = dict(tree)
+        version = values.pop("format_version")
+        if version > FORMAT_VERSION:
+            raise UserError(
+                f"the weights were saved in format {version}, this version of catsdogs_jax reads "
+                f"up to {FORMAT_VERSION}: upgrade it with pip install -U catsdogs-jax"
+            )
+        task = values.pop("task")
+        return cls(
+            task=Task(task["kind"], tuple(task["classes"])),
+            mean=tuple(values.pop("mean")),
+            std=tuple(values.pop("std")),
+            **values,
+        )

@@ -1,0 +1,1 @@
+"""Reports of a run: curves, confusion matrices and the flowchart of the model."""

@@ -1,0 +1,163 @@
+"""The end of a run: measure the best checkpoint, draw, and write down what was reached."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catsdogs_jax.config_reader import config_to_dict
+from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.models.summary import summarize
+from catsdogs_jax.reporting.confusion import draw_confusion_matrix
+from catsdogs_jax.reporting.curves import draw_curves
+from catsdogs_jax.reporting.flowchart import Layer, draw_flowchart
+from catsdogs_jax.run_folder import RunFolder, write_json, write_text
+from catsdogs_jax.training.evaluation import Evaluation, evaluate
+from catsdogs_jax.training.loop import Loop
+from catsdogs_jax.training.metrics import split_summary
+
+LAST_EVALUATIONS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run reached.
+
+    Attributes:
+        folder: The run folder.
+        values: What `result.json` holds.
+    """
+
+    folder: RunFolder
+    values: Mapping[str, Any]
+
+    def farewell(self) -> str:
+        """Returns the last lines of a run: what was reached, written, and what to do next."""
+        path, history = self.folder.path, self.values["history"]
+        lines = [""]
+        for name, split in self.values["splits"].items():
+            step, metric = self.values["step"], self.values["chosen_by"]
+            lines.append(f"{split_line(name, split)}, step {step}, chosen by validation {metric}")
+        lines += [
+            f"mean of the last {history['last_evaluations']} evaluations: "
+            f"{history['mean_accuracy_of_last']:.1%}",
+            "",
+            f"wrote {path}/: result.json, predictions.csv, metrics.jsonl, manifest.json, "
+            "plots/*.png, checkpoints/",
+            f"look at the curves:     {path}/plots/accuracy.png, or tensorboard --logdir {path}",
+            f"predict new pictures:   python -m catsdogs_jax.predict --workdir {path} PICTURE...",
+            "train on your own:      python -m catsdogs_jax.train --config configs/seed_cnn.py "
+            "--config.data.dir=FOLDER --workdir runs/mine",
+            "                        (FOLDER holds one folder of pictures per class)",
+        ]
+        return "\n".join(lines)
+
+
+def split_line(name: str, split: Mapping[str, Any]) -> str:
+    """Returns the accuracy of a split in words, with n and interval."""
+    low, high = split["accuracy_ci95"]
+    return (
+        f"{name}: {split['accuracy']:.1%} of {split['n']} pictures right "
+        f"(95 % interval {low:.1%} to {high:.1%})"
+    )
+
+
+def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
+    """Evaluates the best checkpoint on every held-out split, and writes and draws the result.
+
+    Args:
+        folder: The run folder.
+        loop: The loop that has ended.
+        seconds: Duration of this call of the program.
+    """
+    step = loop.checkpoints.require_best_step()
+    trainer, dataset = loop.trainer, loop.dataset
+    state = loop.checkpoints.restore(step, trainer.abstract_state())
+    variables = (state.evaluated_params, state.statistics)
+    evaluations = {
+        name: evaluate(trainer.evaluate, *variables, pictures, trainer.eval_batch, trainer.sharding)
+        for name, pictures in dataset.splits.items()
+        if name != "train"
+    }
+    task = dataset.manifest.task
+    rows = loop.records.rows
+    values = {
+        "config": config_to_dict(loop.config),
+        "step": step,
+        "chosen_by": loop.config.checkpoint.metric,
+        "device": trainer.sharding.mesh.devices.flat[0].device_kind,
+        "device_count": trainer.sharding.device_count,
+        "train_images_per_second": loop.stopwatch.images_per_second,
+        "seconds": seconds,
+        "splits": {
+            name: split_summary(evaluation, dataset.splits[name].targets, task)
+            for name, evaluation in evaluations.items()
+        },
+        "history": history(rows),
+        "quarantined": len(dataset.manifest.quarantined),
+        "leaks": len(dataset.leaks),
+        "fingerprint": dataset.manifest.fingerprint,
+    }
+    write_predictions(folder.predictions, evaluations, dataset.splits)
+    draw(folder, loop, rows, values)
+    write_json(folder.result, values)  # Last: whoever sees it finds the rest complete.
+    return Result(folder, values)
+
+
+def history(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the best and the late validation accuracy over the whole run."""
+    accuracies = [row["accuracy"] for row in rows if row["split"] == "validation"]
+    last = accuracies[-LAST_EVALUATIONS:]
+    return {
+        "evaluations": len(accuracies),
+        "best_accuracy": max(accuracies),
+        "last_evaluations": len(last),
+        "mean_accuracy_of_last": float(np.mean(last)),
+    }
+
+
+def draw(
+    folder: RunFolder, loop: Loop, rows: Sequence[Mapping[str, Any]], values: Mapping[str, Any]
+) -> None:
+    """Draws the curves, the confusion matrix of the validation split, and the flowchart."""
+    draw_curves(rows, folder.plots, best_step=values["step"])
+    validation = values["splits"]["validation"]
+    draw_confusion_matrix(
+        np.array(validation["confusion_matrix"]),
+        validation["classes"],
+        folder.plots / "confusion_matrix.png",
+        title="Validation pictures",
+    )
+    size = loop.dataset.preprocessing.image_size
+    layers = [
+        Layer(part.name, part.description, part.output_shape, part.parameters)
+        for part in summarize(loop.trainer.model, size)
+    ]
+    draw_flowchart(
+        layers,
+        folder.plots / "model.png",
+        title=loop.config.model.name,
+        input_shape=(size, size, 3),
+    )
+
+
+def write_predictions(
+    path: Path, evaluations: Mapping[str, Evaluation], splits: Mapping[str, PictureSet]
+) -> None:
+    """Writes file, true and predicted label, probability of each class, and split."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    task = next(iter(splits.values())).preprocessing.task
+    writer.writerow(["file", "true", "predicted", *task.classes, "split"])
+    for name, evaluation in evaluations.items():
+        pictures = splits[name]
+        probabilities = task.probabilities(evaluation.logits)
+        for picture, row in zip(pictures.pictures, probabilities, strict=True):
+            true = "|".join(task.classes[label] for label in picture.labels)
+            found = task.spell(row, pictures.preprocessing.threshold)
+            writer.writerow([picture.file, true, found, *(f"{p:.6f}" for p in row), name])
+    write_text(path, text.getvalue())

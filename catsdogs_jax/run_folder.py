@@ -1,0 +1,125 @@
+"""The folder of a run: what lies where, and whether it belongs to the run that asks."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.config_reader import config_from_dict, config_to_dict, differing_keys
+from catsdogs_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Names of the files of a run.
+
+    Attributes:
+        path: The folder, `--workdir`.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The complete config of the run."""
+        return self.path / "config.json"
+
+    @property
+    def manifest(self) -> Path:
+        """Every picture of the run, and those that could not be used."""
+        return self.path / "manifest.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One line for each split and evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Orbax checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def plots(self) -> Path:
+        """Pictures of the run."""
+        return self.path / "plots"
+
+    @property
+    def result(self) -> Path:
+        """What the run reached."""
+        return self.path / "result.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Probabilities of every held-out picture."""
+        return self.path / "predictions.csv"
+
+    def check(self, config: Config) -> None:
+        """Checks that a run with this config may begin or go on here; writes nothing.
+
+        Raises:
+            UserError: The folder holds a run with another config, or files that are no run.
+        """
+        if self.config.exists():
+            found = json.loads(self.config.read_text(encoding="utf-8"))
+            lines = differing_keys(found, config_to_dict(config))
+            if lines:
+                raise UserError(
+                    f"{str(self.path)!r} holds a run with another config ({'; '.join(lines)}): "
+                    "give another --workdir, or remove that folder to start anew"
+                )
+        elif self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--workdir {str(self.path)!r} is a file: give a folder")
+        elif self.path.is_dir() and any(self.path.iterdir()):
+            raise UserError(
+                f"--workdir {str(self.path)!r} holds files but no run: give a new or empty folder"
+            )
+
+    def claim(self, config: Config, manifest: Mapping[str, Any]) -> None:
+        """Writes what the run is; later runs here must be the same.
+
+        Args:
+            config: The run.
+            manifest: `Manifest.to_dict()`.
+
+        Raises:
+            UserError: The pictures are not those that the run began with.
+        """
+        if self.manifest.exists():
+            began = json.loads(self.manifest.read_text(encoding="utf-8"))["fingerprint"]
+            if began != manifest["fingerprint"]:
+                raise UserError(
+                    f"the pictures have changed since the run in {str(self.path)!r} began "
+                    f"(fingerprint {began}, now {manifest['fingerprint']}): give another --workdir"
+                )
+        write_json(self.manifest, manifest)
+        write_json(self.config, config_to_dict(config))
+
+    def read_config(self) -> Config:
+        """Returns the config of the run.
+
+        Raises:
+            UserError: The folder holds no run.
+        """
+        if not self.config.is_file():
+            raise UserError(
+                f"--workdir {str(self.path)!r} holds no run (no config.json): give the folder that "
+                "python -m catsdogs_jax.train wrote"
+            )
+        return config_from_dict(json.loads(self.config.read_text(encoding="utf-8")))
+
+
+def write_json(path: Path, tree: Mapping[str, Any]) -> None:
+    """Writes JSON types so that a reader sees the old file or the new one, never a part."""
+    write_text(path, json.dumps(tree, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in one piece, and its folder if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)

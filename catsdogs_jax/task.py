@@ -1,0 +1,121 @@
+"""The kind of labels, and the mathematics that follows from it.
+
+Binary, multi-class and multi-label problems share one code path: targets are always a dense
+[pictures, outputs] float array, and a `Task` says how logits become losses and probabilities.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+Kind = Literal["binary", "multiclass", "multilabel"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A classification problem.
+
+    Attributes:
+        kind: "binary" (two classes, one logit), "multiclass" (one of K classes, softmax) or
+            "multilabel" (any subset of K classes, sigmoids).
+        classes: Class names; the index of a name is its label.
+    """
+
+    kind: Kind
+    classes: tuple[str, ...]
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits of the model."""
+        return 1 if self.kind == "binary" else len(self.classes)
+
+    def targets(self, labels: Sequence[Sequence[int]]) -> np.ndarray:
+        """Returns float32 targets [n, outputs] for the label indices of n pictures."""
+        dense = np.zeros((len(labels), len(self.classes)), np.float32)
+        for row, indices in enumerate(labels):
+            dense[row, list(indices)] = 1.0
+        return dense[:, 1:] if self.kind == "binary" else dense
+
+    def smooth(self, targets: jax.Array, amount: float) -> jax.Array:
+        """Moves `amount` of each target's mass evenly over all classes.
+
+        Source: Szegedy et al., 2016, https://arxiv.org/abs/1512.00567
+        """
+        spread = 1.0 / len(self.classes) if self.kind == "multiclass" else 0.5
+        return targets * (1.0 - amount) + amount * spread
+
+    def weights(self, targets: jax.Array, class_weights: Sequence[float]) -> jax.Array:
+        """Returns the weight [n] of each picture, the mean of the weights of its classes.
+
+        Args:
+            targets: Unsmoothed targets [n, outputs].
+            class_weights: One weight a class; empty: all 1.
+        """
+        if not class_weights:
+            return jnp.ones(targets.shape[0])
+        weights = jnp.asarray(class_weights)
+        if self.kind == "binary":
+            return jnp.where(targets[:, 0] > 0.5, weights[1], weights[0])
+        counts = targets.sum(axis=-1)
+        return jnp.where(counts > 0, targets @ weights / jnp.maximum(counts, 1.0), 1.0)
+
+    def losses(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        """Returns the cross-entropy [n], in nats, of each picture; a mean over labels if many."""
+        logits = logits.astype(jnp.float32)
+        if self.kind == "multiclass":
+            return optax.losses.softmax_cross_entropy(logits, targets)
+        return optax.losses.sigmoid_binary_cross_entropy(logits, targets).mean(axis=-1)
+
+    def correct(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
+        """Returns 1.0 for each picture [n] whose labels are all predicted, else 0.0."""
+        if self.kind == "multiclass":
+            hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
+        else:
+            hits = ((logits > 0) == (targets > 0.5)).all(axis=-1)
+        return hits.astype(jnp.float32)
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Returns float64 probabilities [n, classes] for logits [n, outputs]."""
+        logits = np.asarray(logits, np.float64)
+        if self.kind == "multiclass":
+            exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+            return exponents / exponents.sum(axis=-1, keepdims=True)
+        positive = 0.5 * (1.0 + np.tanh(0.5 * logits))  # a sigmoid that cannot overflow
+        if self.kind == "binary":
+            return np.concatenate([1.0 - positive, positive], axis=-1)
+        return positive
+
+    def predicted(self, probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+        """Returns what is predicted from probabilities [n, classes].
+
+        Args:
+            probabilities: As `probabilities` makes them.
+            threshold: For binary (of the second class) and multi-label problems.
+
+        Returns:
+            int [n] class indices, or bool [n, classes] for multi-label problems.
+        """
+        if self.kind == "multiclass":
+            return probabilities.argmax(axis=-1)
+        if self.kind == "binary":
+            return (probabilities[:, 1] > threshold).astype(np.int64)
+        return probabilities > threshold
+
+    def true_classes(self, targets: np.ndarray) -> np.ndarray:
+        """Returns the labels of targets [n, outputs] in the form of `predicted`."""
+        if self.kind == "multiclass":
+            return targets.argmax(axis=-1)
+        if self.kind == "binary":
+            return (targets[:, 0] > 0.5).astype(np.int64)
+        return targets > 0.5
+
+    def spell(self, probabilities: np.ndarray, threshold: float = 0.5) -> str:
+        """Returns the predicted class name for probabilities [classes]; several joined by "|"."""
+        predicted = self.predicted(probabilities[None], threshold)[0]
+        indices = np.flatnonzero(predicted) if self.kind == "multilabel" else [predicted]
+        return "|".join(self.classes[index] for index in indices)

@@ -1,0 +1,87 @@
+"""Trains a classifier: python -m catsdogs_jax.train --config configs/quickstart.py."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from catsdogs_jax import cli, runtime
+from catsdogs_jax.config import Config
+from catsdogs_jax.config_reader import describe_options, read_config
+from catsdogs_jax.data.dataset import load_dataset
+from catsdogs_jax.result import Result, conclude
+from catsdogs_jax.run_folder import RunFolder
+from catsdogs_jax.training.announce import announce
+from catsdogs_jax.training.checkpoint import Checkpoints
+from catsdogs_jax.training.loop import Loop
+from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.preemption import SignalStop, Stop
+from catsdogs_jax.training.progress import Progress
+from catsdogs_jax.training.records import Records
+from catsdogs_jax.training.sharding import make_sharding
+from catsdogs_jax.training.trainer import build_trainer, class_weights
+
+
+def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = None) -> Result:
+    """Trains, evaluates and draws a run; goes on from where an earlier call stopped.
+
+    Args:
+        config: What the run is.
+        workdir: The run folder, see docs/run-folder.md.
+        stop: May ask to save and stop after any step; none: SIGTERM and Ctrl-C do.
+
+    Returns:
+        What `result.json` holds.
+
+    Raises:
+        UserError: The config, the data, the devices or the folder cannot be used.
+        Interrupted: The run was asked to stop, and has saved.
+    """
+    start = time.perf_counter()
+    folder = RunFolder(Path(workdir))
+    folder.check(config)
+    sharding = make_sharding(config.mesh.devices)
+    dataset = load_dataset(config)
+    plan = make_plan(config, len(dataset.splits["train"]))
+    weights = class_weights(config, dataset.splits["train"])
+    trainer = build_trainer(config, dataset.preprocessing, sharding, plan, weights)
+    folder.claim(config, dataset.manifest.to_dict())
+    announce(trainer, dataset, plan, folder)
+
+    with Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:
+        first = checkpoints.latest_step or 0
+        progress = Progress(plan, first, config.data.batch_size)
+        with (
+            Records(folder.path, folder.metrics, first, progress) as records,
+            SignalStop() as signals,
+        ):
+            loop = Loop(config, plan, trainer, dataset, checkpoints, records, stop or signals)
+            state = (
+                checkpoints.restore(first, trainer.abstract_state())
+                if first
+                else trainer.initialize()
+            )
+            loop.fit(state, first)
+        checkpoints.wait()
+        return conclude(folder, loop, seconds=time.perf_counter() - start)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parses flags, trains, and says what was reached."""
+    parser = cli.parser(
+        "train",
+        "Train a classifier from a folder of pictures.",
+        "python -m catsdogs_jax.train --config configs/seed_cnn.py "
+        "--config.data.dir=my_pictures --workdir runs/mine",
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
+    parser.add_argument("--workdir", metavar="DIR", help="the run folder [runs/NAME of the config]")
+    parser.epilog = f"{parser.epilog}\n\nconfig keys:\n{describe_options()}"
+    flags, overrides = cli.split_overrides(parser, argv)
+    config = read_config(flags.config, overrides)
+    runtime.start()
+    workdir = flags.workdir or cli.default_workdir(flags.config)
+    print(train_and_evaluate(config, workdir).farewell())
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""Joins data, augmentation and models: state, step, loop, checkpoints, records."""

@@ -1,0 +1,31 @@
+"""What a run says before its first step."""
+
+from clu import parameter_overview
+
+from catsdogs_jax.data.dataset import Dataset
+from catsdogs_jax.run_folder import RunFolder, write_text
+from catsdogs_jax.training.plan import Plan
+from catsdogs_jax.training.trainer import Trainer
+
+
+def announce(trainer: Trainer, dataset: Dataset, plan: Plan, folder: RunFolder) -> None:
+    """Prints the devices first, then data, model and length; writes `parameters.txt`."""
+    device = trainer.sharding.mesh.devices.flat[0]
+    print(f"device    {trainer.sharding.device_count} x {device.device_kind} ({device.platform})")
+    task = dataset.manifest.task
+    counts = ", ".join(f"{name} {len(pictures):,}" for name, pictures in dataset.splits.items())
+    print(f"pictures  {counts} from {dataset.manifest.root}")
+    print(f"classes   {', '.join(task.classes[:10])}{' ...' if len(task.classes) > 10 else ''}")
+    for file, reason in dataset.manifest.quarantined[:5]:
+        print(f"  left out {file!r}: {reason}")
+    if len(dataset.manifest.quarantined) > 5:
+        print(f"  left out {len(dataset.manifest.quarantined)} in all, see {folder.manifest}")
+    for first, second in dataset.leaks[:5]:
+        print(f"  leak: {first.file!r} and {second.file!r} are alike but in different splits")
+    overview = parameter_overview.get_parameter_overview(
+        trainer.abstract_state().params, include_stats=False
+    )
+    write_text(folder.path / "parameters.txt", overview + "\n")
+    total = parameter_overview.count_parameters(trainer.abstract_state().params)
+    print(f"model     {total:,} parameters, see {folder.path / 'parameters.txt'}")
+    print(f"length    {plan.steps:,} steps, {plan.epoch(plan.steps):g} epochs")

@@ -1,0 +1,83 @@
+"""Statistics of predictions, on the host, from well-kept libraries."""
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, roc_auc_score
+
+from catsdogs_jax.task import Task
+from catsdogs_jax.training.evaluation import Evaluation
+
+_CALIBRATION_BINS = 15
+
+
+def split_summary(evaluation: Evaluation, targets: np.ndarray, task: Task) -> dict[str, Any]:
+    """Returns the entry of `result.json` for one split.
+
+    Args:
+        evaluation: What the model said.
+        targets: float32 [n, outputs].
+        task: Kind of labels and class names.
+
+    Returns:
+        n, accuracy, accuracy_ci95 (Wilson), loss (nats), auroc (none where a class is absent), ece,
+        confusion_matrix (rows are true; [classes, 2, 2] for multi-label problems) and classes.
+    """
+    probabilities = task.probabilities(evaluation.logits)
+    predicted, true = task.predicted(probabilities), task.true_classes(targets)
+    return {
+        "n": evaluation.n,
+        "accuracy": evaluation.accuracy,
+        "accuracy_ci95": wilson_interval(round(evaluation.accuracy * evaluation.n), evaluation.n),
+        "loss": evaluation.loss,
+        "auroc": area_under_roc(true, probabilities, task),
+        "ece": expected_calibration_error(probabilities, true, task),
+        "confusion_matrix": confusions(true, predicted, task).tolist(),
+        "classes": list(task.classes),
+    }
+
+
+def wilson_interval(successes: int, n: int) -> list[float]:
+    """Returns the 95 % Wilson score interval of a share.
+
+    Source: Wilson, 1927, https://doi.org/10.1080/01621459.1927.10502953
+    """
+    interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def area_under_roc(true: np.ndarray, probabilities: np.ndarray, task: Task) -> float | None:
+    """Returns the area under the ROC curve, a mean over classes (one against the rest) if many."""
+    members = true if task.kind == "multilabel" else np.eye(len(task.classes))[true]
+    columns = [1] if task.kind == "binary" else range(len(task.classes))
+    areas = []
+    for column in columns:
+        if len(np.unique(members[:, column])) < 2:
+            return None
+        areas.append(roc_auc_score(members[:, column], probabilities[:, column]))
+    return float(np.mean(areas))
+
+
+def expected_calibration_error(probabilities: np.ndarray, true: np.ndarray, task: Task) -> float:
+    """Returns the mean gap between confidence and accuracy over 15 bins of confidence.
+
+    For multi-label problems each label of each picture counts as one prediction.
+    Source: Guo et al., 2017, https://arxiv.org/abs/1706.04599
+    """
+    if task.kind == "multilabel":
+        confidence = np.maximum(probabilities, 1 - probabilities).ravel()
+        right = ((probabilities > 0.5) == true).ravel()
+    else:
+        confidence = probabilities.max(axis=-1)
+        right = probabilities.argmax(axis=-1) == true
+    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=_CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def confusions(true: np.ndarray, predicted: np.ndarray, task: Task) -> np.ndarray:
+    """Returns counts [classes, classes], rows true; [classes, 2, 2] for multi-label problems."""
+    if task.kind == "multilabel":
+        return multilabel_confusion_matrix(true, predicted)
+    return confusion_matrix(true, predicted, labels=range(len(task.classes)))

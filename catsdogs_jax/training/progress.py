@@ -1,0 +1,108 @@
+"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from catsdogs_jax.training.plan import Plan
+
+HIGH_DATA_WAIT = 0.1
+"""Share of the time spent waiting for pictures from which the remedy is named."""
+
+
+class Stopwatch:
+    """Measures training speed between records: pictures a second, and the share spent waiting.
+
+    Args:
+        batch: Pictures in a step.
+    """
+
+    def __init__(self, batch: int):
+        self._batch = batch
+        self._images = 0
+        self._seconds = 0.0
+        self.restart(0.0)
+
+    def restart(self, waited: float) -> None:
+        """Begins an interval; `waited` is the reader's total waiting time so far, seconds."""
+        self._start, self._waited, self._steps = time.perf_counter(), waited, 0
+
+    def tick(self) -> None:
+        """Counts a step."""
+        self._steps += 1
+
+    def read(self, waited: float) -> dict[str, float]:
+        """Returns the speed of the interval; call it when the device has finished the steps."""
+        seconds = max(time.perf_counter() - self._start, 1e-9)
+        images = self._steps * self._batch
+        self._images += images
+        self._seconds += seconds
+        share = (waited - self._waited) / seconds
+        return {"images_per_second": images / seconds, "data_wait": share}
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Speed over all intervals of this process; none before the first was read."""
+        return self._images / self._seconds if self._seconds else None
+
+
+class Progress:
+    """Shows how far a run is, how fast, and how good.
+
+    Args:
+        plan: Length of the run.
+        first_step: Steps that an earlier run has finished.
+        batch: Pictures in a step.
+    """
+
+    def __init__(self, plan: Plan, first_step: int, batch: int):
+        self._plan, self._batch = plan, batch
+        self._start = time.perf_counter()
+        self._first = first_step
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._bar = Bar(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=plan.steps, completed=first_step)
+        self._bar.start()
+
+    def step(self, step: int, waited: float) -> None:
+        """Moves the bar after a step."""
+        if self._bar.disable or step % 5:
+            return
+        seconds = time.perf_counter() - self._start
+        speed = (step - self._first) * self._batch / seconds
+        words = f"{speed:.0f} images/s, data wait {waited / seconds:.1%}"
+        self._bar.update(self._task, completed=step, description=words)
+
+    def record(
+        self, step: int, metrics: Mapping[str, Mapping[str, float]], speed: Mapping[str, float]
+    ) -> None:
+        """Prints one line for an evaluation."""
+        width = len(str(self._plan.steps))
+        whole = self._plan.epoch(self._plan.steps)
+        parts = [f"epoch {self._plan.epoch(step):5.1f}/{whole:g}  step {step:{width}}"]
+        for split, values in metrics.items():
+            accuracy, loss = 100 * values["accuracy"], values["loss"]
+            parts.append(f"{split} accuracy {accuracy:5.1f} %  loss {loss:.3f}")
+        parts.append(f"{speed['images_per_second']:.0f} images/s  wait {speed['data_wait']:.1%}")
+        self._console.print("  |  ".join(parts), markup=False)
+        if speed["data_wait"] > HIGH_DATA_WAIT:
+            self._console.print(
+                "  training waits for pictures: raise --config.data.cache_mb so that they fit in "
+                "memory, or store them smaller",
+                markup=False,
+            )
+
+    def close(self) -> None:
+        """Removes the bar."""
+        self._bar.stop()

@@ -1,0 +1,93 @@
+"""Eight fake devices, strict arithmetic, and small pictures for every test."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from catsdogs_jax import runtime
+from catsdogs_jax.config import Config
+from catsdogs_jax.config_reader import config_from_dict
+
+REPOSITORY = Path(__file__).parents[1]
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+runtime.keep_freed_memory()
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps what the library caches out of the user's home."""
+    monkeypatch.setenv("CATSDOGS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def photos() -> Path:
+    """The photographs of cats and dogs."""
+    folder = Path(os.environ.get("CATSDOGS_PHOTOS", REPOSITORY / "../shared/data/catsdogs"))
+    if not folder.is_dir():
+        message = f"no photographs in {folder}: set CATSDOGS_PHOTOS"
+        if os.environ.get("CATSDOGS_REQUIRE_PHOTOS") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+Paint = Callable[..., Path]
+
+
+@pytest.fixture
+def paint(tmp_path: Path) -> Paint:
+    """Returns a function that paints a noisy picture of one colour below `tmp_path`."""
+
+    def paint(name: str, colour: tuple[int, int, int] = (200, 40, 40), seed: int = 0) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(seed).integers(-40, 40, (24, 20, 3))
+        Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
+        return path
+
+    return paint
+
+
+@pytest.fixture
+def colours(tmp_path: Path, paint: Paint) -> Path:
+    """A folder of red and blue pictures: 12 and 12 to train, 5 and 4 to validate."""
+    counts = {"train": (12, 12), "validation": (5, 4)}
+    for split, (reds, blues) in counts.items():
+        offset = 100 if split == "validation" else 0
+        for i in range(reds):
+            paint(f"colours/{split}/red/{i}.png", (200, 40, 40), seed=offset + i)
+        for i in range(blues):
+            paint(f"colours/{split}/blue/{i}.png", (40, 40, 200), seed=offset + 50 + i)
+    return tmp_path / "colours"
+
+
+@pytest.fixture
+def tiny(colours: Path) -> Callable[..., Config]:
+    """Returns a function that makes a small, fast config on the coloured pictures."""
+
+    def tiny(**groups: dict) -> Config:
+        tree: dict[str, dict] = {
+            "data": {"dir": str(colours), "image_size": 16, "batch_size": 8},
+            "model": {"widths": (4,), "hidden": 8},
+            "train": {"steps": 6, "learning_rate": 1e-2},
+            "eval": {"every_steps": 3},
+            "mesh": {"devices": 1},
+        }
+        for group, values in groups.items():
+            if group == "seed":
+                tree["seed"] = values
+                continue
+            merged = {**tree.get(group, {}), **values}
+            tree[group] = {key: value for key, value in merged.items() if value != "unset"}
+        return config_from_dict(tree)
+
+    return tiny

@@ -1,0 +1,124 @@
+"""Promises of the one decoder: as Pillow decodes, upright, and clear about what is broken."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from catsdogs_jax.data import decode as decoding
+from catsdogs_jax.data.decode import BadPicture, decode, load_square, read_header, to_square
+from catsdogs_jax.data.tensorflow import tf
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
+SMOOTH = np.asarray(Image.fromarray(PIXELS).resize((90, 60), Image.Resampling.BICUBIC))
+
+
+def encoded(pixels: np.ndarray, form: str, mode: str = "RGB", **options: object) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(stream, form, **options)
+    return stream.getvalue()
+
+
+def decoded(data: bytes) -> np.ndarray:
+    return decode(data, read_header(data))
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA", "1"])
+def test_every_format_and_mode_decodes_as_pillow_does(form: str, mode: str) -> None:
+    try:
+        data = encoded(SMOOTH, form, mode)
+    except (OSError, ValueError):
+        pytest.skip(f"Pillow writes no {form} in mode {mode}")
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    difference = np.abs(decoded(data).astype(int) - expected).max()
+    assert difference <= (2 if form == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"subsampling": 2}, {"quality": 5}])
+def test_every_kind_of_jpeg_is_within_two_levels_of_pillow(options: dict) -> None:
+    data = encoded(SMOOTH, "JPEG", **options)
+    expected = np.asarray(Image.open(io.BytesIO(data)))
+    assert np.abs(decoded(data).astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_picture_is_turned_upright(form: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(SMOOTH, form, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    found = decoded(data)
+    header = read_header(data)
+    assert found.shape == expected.shape == (header.height, header.width, 3)
+    assert np.abs(found.astype(int) - expected).max() <= 2
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
+    values = np.array([[0, 256 * 128, 65535]], np.uint16)
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "PNG")
+    np.testing.assert_array_equal(decoded(stream.getvalue())[0, :, 0], [0, 128, 255])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "empty"),
+        (b"<html>404</html>", "not a picture"),
+        (b"\x00" * 100, "not a picture"),
+        (encoded(SMOOTH, "JPEG")[:400], "broken JPEG|header"),
+        (encoded(SMOOTH, "PNG")[:400], "truncated|OSError|SyntaxError"),
+    ],
+)
+def test_a_broken_file_says_why(data: bytes, words: str) -> None:
+    with pytest.raises(BadPicture, match=words):
+        decoded(data)
+
+
+def test_a_bomb_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 100)
+    with pytest.raises(BadPicture, match="90x60 is over the limit of 100 pixels"):
+        read_header(encoded(SMOOTH, "PNG"))
+
+
+@pytest.mark.parametrize("shape", [(60, 90), (90, 60), (30, 30), (1, 1), (1, 50)])
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+def test_every_picture_becomes_a_square(shape: tuple[int, int], resize: str) -> None:
+    image = np.full((*shape, 3), 77, np.uint8)
+    square = to_square(tf().constant(image), 30, resize).numpy()  # type: ignore[arg-type]
+    assert square.shape == (30, 30, 3)
+    assert square.dtype == np.uint8
+    covered = (square == 77).all(-1).mean()
+    assert (square[14, 14] == 77).all()
+    shown = max(1, round(30 * min(shape) / max(shape))) / 30 if resize == "pad" else 1
+    assert covered == pytest.approx(shown)
+
+
+def test_shrinking_is_antialiased_as_pillows_is() -> None:
+    stretched = to_square(tf().constant(SMOOTH), 20, "stretch").numpy()
+    expected = np.asarray(Image.fromarray(SMOOTH).resize((20, 20), Image.Resampling.BILINEAR))
+    assert np.abs(stretched.astype(int) - expected).max() <= 1
+
+
+def test_a_crop_takes_the_centre() -> None:
+    image = np.zeros((10, 30, 3), np.uint8)
+    image[:, 10:20] = 200
+    assert (to_square(tf().constant(image), 10, "crop").numpy() == 200).all()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_reading_in_a_tf_data_map_equals_decoding(tmp_path: Path, form: str) -> None:
+    data = encoded(SMOOTH, form)
+    path, header = tmp_path / "x", read_header(data)
+    path.write_bytes(data)
+    dataset = (
+        tf()
+        .data.Dataset.from_tensors((str(path), header.plain_jpeg, header.orientation))
+        .map(lambda p, plain, o: load_square(p, plain, o, 24, "stretch"))
+    )
+    expected = to_square(tf().constant(decoded(data)), 24, "stretch").numpy()
+    np.testing.assert_array_equal(next(dataset.as_numpy_iterator()), expected)

@@ -1,0 +1,80 @@
+"""Promises of the pipeline: full training batches, masked evaluation, the same with any cache."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from catsdogs_jax.config import DataConfig
+from catsdogs_jax.data.manifest import Manifest, build_manifest
+from catsdogs_jax.data.pipeline import Feed, PictureSet
+from catsdogs_jax.data.sources import list_folder
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.preprocessing import Preprocessing
+
+LARGE = 2**30
+
+
+@pytest.fixture
+def manifest(colours: Path) -> Manifest:
+    return build_manifest(list_folder(colours), DataConfig(), 0)
+
+
+def pictures(manifest: Manifest, cache_bytes: int = LARGE) -> PictureSet:
+    preprocessing = Preprocessing(16, "stretch", manifest.task)
+    return PictureSet.create(manifest.split("train"), manifest.root, preprocessing, cache_bytes)
+
+
+def test_training_batches_hold_the_pictures_they_name(manifest: Manifest) -> None:
+    made = pictures(manifest)
+    assert made.cache is not None
+    for batch in made.training_batches(0, 5, 7, seed=0):
+        assert batch["image"].shape == (7, 16, 16, 3)
+        assert batch["image"].dtype == np.uint8
+        assert batch["mask"].all()
+        np.testing.assert_array_equal(batch["image"], made.cache[batch["index"]])
+        blue_is_brighter = batch["image"][..., 2].mean((1, 2)) > batch["image"][..., 0].mean((1, 2))
+        np.testing.assert_array_equal(batch["target"][:, 0] == 0, blue_is_brighter)
+
+
+def test_pictures_are_the_same_from_memory_and_from_disk(manifest: Manifest) -> None:
+    cached, read = pictures(manifest), pictures(manifest, cache_bytes=0)
+    assert read.cache is None
+    for name in ("training_batches", "evaluation_batches"):
+        arguments = (3, 9, 5, 1) if name == "training_batches" else (5,)
+        both = zip(getattr(cached, name)(*arguments), getattr(read, name)(*arguments), strict=True)
+        for one, other in both:
+            for key in one:
+                np.testing.assert_array_equal(one[key], other[key])
+
+
+@pytest.mark.parametrize("batch", [1, 5, 24, 25])
+def test_evaluation_pads_and_masks_the_last_batch(manifest: Manifest, batch: int) -> None:
+    batches = list(pictures(manifest).evaluation_batches(batch))
+    assert {len(b["image"]) for b in batches} == {batch}
+    counted = np.concatenate([b["index"][b["mask"]] for b in batches])
+    np.testing.assert_array_equal(counted, np.arange(24))
+
+
+def test_a_picture_that_disappears_stops_the_run_with_its_name(manifest: Manifest) -> None:
+    made = pictures(manifest, cache_bytes=0)
+    (manifest.root / made.pictures[3].file).unlink()
+    with pytest.raises(UserError, match=f"{made.pictures[3].file}[^\n]*put it back"):
+        list(made.evaluation_batches(8))
+
+
+def test_the_feed_gives_every_batch_on_the_devices_and_measures_waiting(
+    manifest: Manifest,
+) -> None:
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:4]), ("data",))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    feed = Feed(pictures(manifest).evaluation_batches(8), sharding)
+    batches = list(feed)
+    assert len(batches) == 3
+    assert all(batch["image"].sharding == sharding for batch in batches)
+    assert feed.waited > 0
+
+
+def test_class_counts_are_counted(manifest: Manifest) -> None:
+    np.testing.assert_array_equal(pictures(manifest).class_counts(), [12, 12])

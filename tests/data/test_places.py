@@ -1,0 +1,69 @@
+"""Promises of folders that are made once: whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from catsdogs_jax.data.places import cache_folder, make_once
+from catsdogs_jax.errors import UserError
+
+
+def fill(folder: Path) -> None:
+    (folder / "x").write_text("1")
+
+
+def test_a_folder_is_filled_once(tmp_path: Path) -> None:
+    calls = []
+
+    def counted(folder: Path) -> None:
+        calls.append(folder)
+        fill(folder)
+
+    made = make_once(tmp_path / "a" / "b", {"n": 1}, counted)
+    assert make_once(tmp_path / "a" / "b", {"n": 1}, counted) == made
+    assert len(calls) == 1
+    assert (made / "x").read_text() == "1"
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    def broken(folder: Path) -> None:
+        fill(folder)
+        raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError):
+        make_once(tmp_path / "a", {}, broken)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_does_no_harm(tmp_path: Path) -> None:
+    fill_left = tmp_path / ".a.leftover"
+    fill_left.mkdir()
+    assert (make_once(tmp_path / "a", {}, fill) / "x").exists()
+
+
+@pytest.mark.parametrize("settings", [{"n": 2}, {}])
+def test_other_content_is_refused_not_overwritten(tmp_path: Path, settings: dict) -> None:
+    make_once(tmp_path / "a", {"n": 1}, fill)
+    with pytest.raises(UserError, match="choose another folder"):
+        make_once(tmp_path / "a", settings, fill)
+    (tmp_path / "own").mkdir()
+    with pytest.raises(UserError, match="something else"):
+        make_once(tmp_path / "own", {}, fill)
+
+
+def test_the_loser_of_a_race_takes_the_winners_folder(tmp_path: Path) -> None:
+    def raced(folder: Path) -> None:
+        make_once(tmp_path / "a", {"n": 1}, fill)
+        (folder / "x").write_text("2")
+
+    made = make_once(tmp_path / "a", {"n": 1}, raced)
+    assert (made / "x").read_text() == "1"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATSDOGS_CACHE", "/somewhere")
+    assert cache_folder() == Path("/somewhere")
+    monkeypatch.delenv("CATSDOGS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/other")
+    assert cache_folder() == Path("/other/catsdogs_jax")

@@ -1,0 +1,57 @@
+"""Promises of the split: stratified, and decided by content alone."""
+
+import dataclasses
+
+import numpy as np
+
+from catsdogs_jax.data.split import hold_out
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    labels: tuple[int, ...]
+    content_hash: str
+
+
+ITEMS = [Item((i % 2,), f"{i:x}") for i in range(100)] + [Item((2,), "only")]
+
+
+def held(items: list[Item], share: float = 0.2, seed: int = 0, purpose: str = "validation") -> set:
+    return {
+        item.content_hash
+        for item, out in zip(items, hold_out(items, share, seed, purpose), strict=True)
+        if out
+    }
+
+
+def test_each_class_gives_its_share() -> None:
+    out = hold_out(ITEMS, 0.2, 0, "validation")
+    counts = np.bincount([item.labels[0] for item, o in zip(ITEMS, out, strict=True) if o])
+    np.testing.assert_array_equal(counts, [10, 10])
+
+
+def test_the_order_of_listing_does_not_matter() -> None:
+    assert held(ITEMS) == held(ITEMS[::-1])
+
+
+def test_equal_files_fall_on_the_same_side() -> None:
+    doubled = ITEMS + ITEMS
+    out = hold_out(doubled, 0.2, 0, "validation")
+    assert out[: len(ITEMS)] == out[len(ITEMS) :]
+
+
+def test_a_new_picture_moves_at_most_one_other() -> None:
+    before, after = held(ITEMS), held([*ITEMS, Item((0,), "new")])
+    assert len(before ^ (after - {"new"})) <= 1
+
+
+def test_seed_and_purpose_choose_differently() -> None:
+    assert held(ITEMS) != held(ITEMS, seed=1)
+    assert held(ITEMS) != held(ITEMS, purpose="test")
+
+
+def test_a_small_class_keeps_a_picture_on_both_sides() -> None:
+    pair = [Item((0,), "a"), Item((0,), "b")]
+    assert len(held(pair, share=0.01)) == 1
+    assert len(held(pair, share=0.99)) == 1
+    assert not held(pair, share=0.0)

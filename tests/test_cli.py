@@ -1,0 +1,74 @@
+"""Promises of the command line: one line for a mistake, and exit codes that schedulers know."""
+
+import argparse
+import signal
+import sys
+
+import pytest
+
+from catsdogs_jax import cli
+from catsdogs_jax.errors import Interrupted, UserError
+
+
+class Exited(Exception):
+    """Stands for the end of the process."""
+
+
+def run(monkeypatch: pytest.MonkeyPatch, error: BaseException, *argv: str) -> int:
+    codes = []
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        raise Exited
+
+    def main(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.os, "_exit", leave)
+    monkeypatch.setattr(sys, "argv", ["command", *argv])
+    with pytest.raises(Exited):
+        cli.run(main)
+    return codes[0]
+
+
+def test_a_user_error_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, UserError("x is 3: use 4")) == 2
+    assert capsys.readouterr().err == "error: x is 3: use 4\n"
+
+
+def test_debug_shows_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, UserError("x"), "--debug") == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Interrupted("saved", signal.SIGTERM), 143),
+        (Interrupted("saved", signal.SIGINT), 130),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_a_signal_ends_with_128_and_its_number(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    assert run(monkeypatch, error) == code
+
+
+def test_overrides_are_told_from_flags() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    words = ["--config", "a.py", "--config.seed=3", "--config.data.dir", "some where"]
+    flags, overrides = cli.split_overrides(parser, words)
+    assert flags.config == "a.py"
+    assert overrides == {"seed": "3", "data.dir": "some where"}
+
+
+@pytest.mark.parametrize("words", [["--config.seed"], ["--config.seed", "--workdir"]])
+def test_an_override_without_a_value_is_an_error(words: list[str]) -> None:
+    with pytest.raises(UserError, match="--config.seed needs a value"):
+        cli.split_overrides(argparse.ArgumentParser(), words)

@@ -1,0 +1,149 @@
+"""Promises of the config: typed, complete, and clear about mistakes."""
+
+import ast
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.config_reader import (
+    config_from_dict,
+    config_to_dict,
+    describe_options,
+    differing_keys,
+    read_config,
+)
+from catsdogs_jax.errors import UserError
+
+REPOSITORY = Path(__file__).parents[1]
+MINIMAL = {"train": {"steps": 1}}
+
+
+def written(tmp_path: Path, body: str = "") -> Path:
+    path = tmp_path / "some.py"
+    path.write_text(
+        "import ml_collections\n\ndef get_config():\n"
+        "    config = ml_collections.ConfigDict()\n    config.train = {'steps': 1}\n"
+        f"    {body}\n    return config\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "configs").glob("*.py")), ids=lambda p: p.stem
+)
+def test_every_shipped_config_reads(path: Path) -> None:
+    assert isinstance(read_config(path), Config)
+
+
+def test_a_config_survives_json(tmp_path: Path) -> None:
+    config = read_config(written(tmp_path, "config.augment = {'zoom': (0.5, 1.5)}"))
+    assert config_from_dict(config_to_dict(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("data.batch_size", "64", 64),
+        ("train.learning_rate", "3", 3.0),
+        ("train.learning_rate", "1e-4", 1e-4),
+        ("data.dir", "123", "123"),
+        ("data.classes", "cats,dogs", ("cats", "dogs")),
+        ("augment.zoom", "(0.5, 1.5)", (0.5, 1.5)),
+        ("augment.flip", "True", True),
+        ("augment.flip", "false", False),
+        ("mesh.devices", "none", None),
+        ("data.resize", "crop", "crop"),
+    ],
+)
+def test_an_override_is_read_by_the_type_of_its_key(
+    tmp_path: Path, key: str, text: str, value: object
+) -> None:
+    config = read_config(written(tmp_path), {key: text})
+    group, name = key.split(".")
+    assert getattr(getattr(config, group), name) == value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"data.bach_size": "3"}, ["'data.bach_size'", "'data.batch_size'"]),
+        ({"sed": "3"}, ["'sed'", "'seed'"]),
+        ({"data": "3"}, ["'data'", "group"]),
+        ({"data.batch_size.x": "3"}, ["'data.batch_size.x'"]),
+        ({"data.batch_size": "many"}, ["'data.batch_size'", "'many'", "an integer"]),
+        ({"data.batch_size": "3.5"}, ["3.5", "an integer"]),
+        ({"data.batch_size": "0"}, ["0", "at least 1"]),
+        ({"data.batch_size": "True"}, ["True", "an integer"]),
+        ({"data.resize": "strech"}, ["'strech'", "stretch, crop, pad", "'stretch'"]),
+        ({"augment.flip": "maybe"}, ["'maybe'", "true or false"]),
+        ({"augment.zoom": "1"}, ["a list of 2"]),
+        ({"augment.zoom": "1,2,3"}, ["a list of 2"]),
+        ({"augment.zoom": "2,1"}, ["2.0, 1.0", "smaller one first"]),
+        ({"augment.zoom": "0,1"}, ["0.0", "above 0"]),
+        ({"train.learning_rate": "nan"}, ["'nan'", "a number"]),
+        ({"train.learning_rate": "1e999"}, ["inf", "finite"]),
+        ({"train.ema_decay": "1"}, ["1.0", "below 1"]),
+        ({"train.epochs": "1"}, ["train.steps", "train.epochs", "both"]),
+        ({"train.steps": "none"}, ["train.steps", "train.epochs", "neither"]),
+        ({"eval.every_steps": "1", "eval.every_epochs": "1"}, ["eval.every_steps", "both"]),
+        ({"data.source": "table"}, ["data.source=table", "--config.data.table"]),
+        ({"data.source": "tfds"}, ["data.source=tfds", "--config.data.name"]),
+        ({"data.validation_share": "0.6", "data.test_share": "0.5"}, ["1.1", "nothing is left"]),
+    ],
+)
+def test_a_mistake_names_the_key_the_value_and_what_is_allowed(
+    tmp_path: Path, overrides: dict[str, str], words: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        read_config(written(tmp_path), overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("config.dta = {'dir': 'x'}", ["'dta'", "data"]),
+        ("config.data = {'dirr': 'x'}", ["'data.dirr'", "'data.dir'"]),
+        ("config.data = 3", ["'data'", "group", "3"]),
+        ("1 / 0", ["ZeroDivisionError"]),
+        ("return {}", ["dict", "ConfigDict"]),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, body: str, words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        read_config(written(tmp_path, body))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_missing_file_suggests_the_nearest() -> None:
+    with pytest.raises(UserError, match="Did you mean '.*seed_cnn.py'"):
+        read_config(REPOSITORY / "configs" / "sed_cnn.py")
+
+
+def test_differing_keys_are_spelled_out() -> None:
+    old, new = config_from_dict(MINIMAL), config_from_dict({**MINIMAL, "seed": 3})
+    assert differing_keys(config_to_dict(old), config_to_dict(new)) == ["seed: 0 -> 3"]
+
+
+def test_every_option_has_help() -> None:
+    text = describe_options()
+    assert "--config.data.batch_size" in text
+    assert all(line.strip() for line in text.splitlines())
+
+
+def test_every_field_is_read_somewhere() -> None:
+    read: set[str] = set()
+    for path in (REPOSITORY / "catsdogs_jax").rglob("*.py"):
+        if path.name not in ("config.py", "config_reader.py"):
+            nodes = ast.walk(ast.parse(path.read_text()))
+            read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    # `zoom` and others are read as attributes of their group; a name alone is enough here.
+    unread = []
+    for group in dataclasses.fields(Config):
+        fields = dataclasses.fields(group.type) if dataclasses.is_dataclass(group.type) else []
+        unread += [f"{group.name}.{field.name}" for field in fields if field.name not in read]
+    assert not unread

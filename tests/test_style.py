@@ -1,0 +1,62 @@
+"""Promises of the code to its readers."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = sorted((REPOSITORY / "catsdogs_jax").rglob("*.py"))
+ALL = [*PACKAGE, *sorted((REPOSITORY / "tests").rglob("*.py"))]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_no_file_is_over_400_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_no_function_is_over_60_lines(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 60, node.name
+
+
+def importers(module: str) -> set[str]:
+    pattern = re.compile(rf"^\s*(import|from) {module}\b", re.MULTILINE)
+    return {name(path) for path in PACKAGE if pattern.search(path.read_text())}
+
+
+def test_only_one_module_imports_orbax() -> None:
+    assert importers("orbax") == {"catsdogs_jax/training/checkpoint.py"}
+
+
+def test_tensorflow_has_one_door_and_clu_stays_behind_it() -> None:
+    assert importers("tensorflow") == {"catsdogs_jax/data/tensorflow.py"}
+    assert importers("tensorflow_datasets") == {"catsdogs_jax/data/tfds.py"}
+    assert importers("clu.metric_writers") == set()
+    assert importers("clu") <= {
+        "catsdogs_jax/training/writers.py",
+        "catsdogs_jax/training/announce.py",
+    }
+
+
+@pytest.mark.parametrize(
+    ("room", "strangers"),
+    [
+        ("augment", ["data", "models", "training", "reporting"]),
+        ("models", ["data", "training", "reporting", "augment"]),
+        ("data", ["models", "training", "reporting", "augment"]),
+        ("reporting", ["data", "models", "training", "augment"]),
+    ],
+)
+def test_each_room_knows_only_what_it_must(room: str, strangers: list[str]) -> None:
+    for path in (REPOSITORY / "catsdogs_jax" / room).rglob("*.py"):
+        for stranger in strangers:
+            assert f"catsdogs_jax.{stranger}" not in path.read_text(), name(path)

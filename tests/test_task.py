@@ -1,0 +1,80 @@
+"""Promises of the three kinds of labels."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from catsdogs_jax.task import Task
+
+BINARY = Task("binary", ("cat", "dog"))
+SPECIES = Task("multiclass", ("ant", "bee", "cow"))
+SEVERAL = Task("multilabel", ("ant", "bee", "cow"))
+RNG = np.random.default_rng(0)
+
+
+def test_targets_are_dense_for_every_kind() -> None:
+    np.testing.assert_array_equal(BINARY.targets([(0,), (1,)]), [[0], [1]])
+    np.testing.assert_array_equal(SPECIES.targets([(2,), (0,)]), [[0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(SEVERAL.targets([(0, 2), ()]), [[1, 0, 1], [0, 0, 0]])
+    assert (BINARY.outputs, SPECIES.outputs, SEVERAL.outputs) == (1, 3, 3)
+
+
+@pytest.mark.parametrize("task", [BINARY, SPECIES], ids=lambda t: t.kind)
+def test_the_loss_is_the_log_loss_of_the_probabilities(task: Task) -> None:
+    logits = RNG.normal(size=(50, task.outputs)).astype(np.float32)
+    labels = RNG.integers(0, len(task.classes), 50)
+    targets = task.targets([(int(label),) for label in labels])
+    expected = log_loss(labels, task.probabilities(logits), labels=range(len(task.classes)))
+    assert float(task.losses(jnp.array(logits), jnp.array(targets)).mean()) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_the_multilabel_loss_is_the_mean_over_labels() -> None:
+    losses = SEVERAL.losses(jnp.zeros((2, 3)), jnp.array([[1.0, 0, 1], [0, 0, 0]]))
+    np.testing.assert_allclose(losses, np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("task", [BINARY, SPECIES, SEVERAL], ids=lambda t: t.kind)
+def test_probabilities_of_extreme_logits_are_finite(task: Task) -> None:
+    probabilities = task.probabilities(np.full((1, task.outputs), 1e4, np.float32))
+    assert np.isfinite(probabilities).all()
+    assert probabilities.min() >= 0
+    assert probabilities.max() <= 1
+
+
+def test_smoothing_keeps_the_mass_of_a_softmax_target() -> None:
+    smoothed = SPECIES.smooth(jnp.array([[0.0, 1, 0]]), 0.3)
+    np.testing.assert_allclose(smoothed, [[0.1, 0.8, 0.1]], rtol=1e-6)
+    np.testing.assert_allclose(BINARY.smooth(jnp.array([[1.0]]), 0.2), [[0.9]], rtol=1e-6)
+
+
+def test_a_multilabel_picture_is_right_only_if_every_label_is() -> None:
+    logits, targets = jnp.array([[1.0, -1, 1], [1, 1, 1]]), jnp.array([[1.0, 0, 1], [1, 0, 1]])
+    np.testing.assert_array_equal(SEVERAL.correct(logits, targets), [1, 0])
+
+
+def test_class_weights_follow_the_true_class() -> None:
+    weights = (0.5, 2.0)
+    np.testing.assert_allclose(BINARY.weights(jnp.array([[0.0], [1]]), weights), weights)
+    targets = jnp.array([[0.0, 0, 1], [1, 0, 0]])
+    np.testing.assert_allclose(SPECIES.weights(targets, (1.0, 2, 3)), [3, 1])
+    none = SEVERAL.weights(jnp.array([[0.0, 0, 0], [1, 0, 1]]), (1.0, 2, 3))
+    np.testing.assert_allclose(none, [1, 2])
+
+
+def test_predictions_are_spelled_with_class_names() -> None:
+    assert BINARY.spell(np.array([0.2, 0.8])) == "dog"
+    assert BINARY.spell(np.array([0.2, 0.8]), threshold=0.9) == "cat"
+    assert SPECIES.spell(np.array([0.1, 0.7, 0.2])) == "bee"
+    assert SEVERAL.spell(np.array([0.9, 0.1, 0.6])) == "ant|cow"
+    assert SEVERAL.spell(np.array([0.1, 0.1, 0.1])) == ""
+
+
+@pytest.mark.parametrize("task", [BINARY, SPECIES, SEVERAL], ids=lambda t: t.kind)
+def test_true_classes_invert_targets(task: Task) -> None:
+    labels = [(0,), (1,)]
+    true = task.true_classes(task.targets(labels))
+    expected = [[True, False, False], [False, True, False]] if task.kind == "multilabel" else [0, 1]
+    np.testing.assert_array_equal(true, expected)

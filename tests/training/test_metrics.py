@@ -1,0 +1,78 @@
+"""Promises of the statistics: those of scikit-learn, with an interval."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from catsdogs_jax.task import Task
+from catsdogs_jax.training.evaluation import Evaluation
+from catsdogs_jax.training.metrics import (
+    expected_calibration_error,
+    split_summary,
+    wilson_interval,
+)
+
+RNG = np.random.default_rng(0)
+BINARY = Task("binary", ("cat", "dog"))
+SPECIES = Task("multiclass", ("ant", "bee", "cow"))
+SEVERAL = Task("multilabel", ("ant", "bee", "cow"))
+
+
+def summary(task: Task, logits: np.ndarray, labels: list[tuple[int, ...]]) -> dict:
+    targets = task.targets(labels)
+    correct = np.asarray(task.correct(logits, targets))  # type: ignore[arg-type]
+    evaluation = Evaluation(logits, loss=0.5, accuracy=float(correct.mean()))
+    return split_summary(evaluation, targets, task)
+
+
+def test_the_wilson_interval_is_the_published_one() -> None:
+    # Newcombe, 1998, Statistics in Medicine 17, table I: 81 of 263.
+    assert wilson_interval(81, 263) == pytest.approx([0.2553, 0.3662], abs=5e-5)
+    assert wilson_interval(0, 10)[0] == 0
+    assert wilson_interval(10, 10)[1] == 1
+
+
+def test_a_binary_summary_agrees_with_itself_and_scikit_learn() -> None:
+    logits = RNG.normal(size=(200, 1))
+    labels = [(int(label),) for label in RNG.integers(0, 2, 200)]
+    found = summary(BINARY, logits, labels)
+    matrix = np.array(found["confusion_matrix"])
+    assert matrix.sum() == found["n"] == 200
+    assert np.trace(matrix) / 200 == pytest.approx(found["accuracy"])
+    assert matrix[0].sum() == sum(label == (0,) for label in labels)
+    true = [label[0] for label in labels]
+    assert found["auroc"] == pytest.approx(roc_auc_score(true, logits[:, 0]))
+    low, high = found["accuracy_ci95"]
+    assert low < found["accuracy"] < high
+
+
+def test_a_multiclass_summary_averages_one_against_the_rest() -> None:
+    logits = RNG.normal(size=(90, 3))
+    labels = [(i % 3,) for i in range(90)]
+    found = summary(SPECIES, logits, labels)
+    expected = roc_auc_score(
+        [label[0] for label in labels], SPECIES.probabilities(logits), multi_class="ovr"
+    )
+    assert found["auroc"] == pytest.approx(expected)
+    assert np.array(found["confusion_matrix"]).shape == (3, 3)
+
+
+def test_a_multilabel_summary_has_a_matrix_for_each_label() -> None:
+    labels = [(0,), (0, 2), (), (1,)]
+    logits = 10 * SEVERAL.targets(labels) - 5
+    found = summary(SEVERAL, logits, labels)
+    assert found["accuracy"] == 1
+    np.testing.assert_array_equal(found["confusion_matrix"][0], [[2, 0], [0, 2]])
+    assert found["auroc"] == 1
+
+
+def test_a_split_with_one_class_has_no_auroc() -> None:
+    assert summary(BINARY, RNG.normal(size=(5, 1)), [(0,)] * 5)["auroc"] is None
+
+
+def test_calibration_error_is_the_gap_of_confidence_and_accuracy() -> None:
+    probabilities = np.tile([0.2, 0.8], (10, 1))
+    true = np.array([1] * 6 + [0] * 4)
+    assert expected_calibration_error(probabilities, true, BINARY) == pytest.approx(0.2)
+    true = np.array([1] * 8 + [0] * 2)
+    assert expected_calibration_error(probabilities, true, BINARY) == pytest.approx(0)

@@ -1,0 +1,195 @@
+"""Promises of the two steps."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.task import Task
+from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.sharding import make_sharding
+from catsdogs_jax.training.state import TrainState, merge_model
+from catsdogs_jax.training.step import picture_keys
+from catsdogs_jax.training.trainer import Trainer, build_trainer, class_weights
+
+Tiny = Callable[..., Config]
+TASKS = [
+    Task("binary", ("a", "b")),
+    Task("multiclass", ("a", "b", "c")),
+    Task("multilabel", ("a", "b", "c")),
+]
+
+
+def trainer_of(config: Config, task: Task = TASKS[0], weights: tuple = ()) -> Trainer:
+    preprocessing = Preprocessing(config.data.image_size, "stretch", task)
+    sharding = make_sharding(config.mesh.devices)
+    return build_trainer(config, preprocessing, sharding, make_plan(config, 24), weights)
+
+
+def batch_for(trainer: Trainer, seed: int = 0, size: int = 8) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    task = trainer.recipe.preprocessing.task
+    labels = [(int(label),) for label in rng.integers(0, len(task.classes), size)]
+    side = trainer.recipe.preprocessing.image_size
+    values = {
+        "image": rng.integers(0, 256, (size, side, side, 3)).astype(np.uint8),
+        "target": task.targets(labels),
+        "mask": np.ones(size, bool),
+        "index": np.arange(size, dtype=np.int32),
+    }
+    return {k: jax.device_put(v, trainer.sharding.batch) for k, v in values.items()}
+
+
+def run(trainer: Trainer, steps: int) -> tuple[TrainState, list[float]]:
+    state, losses = trainer.initialize(), []
+    for step in range(steps):
+        state, metrics = trainer.train(state, batch_for(trainer, step))
+        losses.append(float(metrics["loss"]))
+    return state, losses
+
+
+def flat(tree: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.kind)
+def test_every_kind_of_labels_learns_a_batch(tiny: Tiny, task: Task) -> None:
+    trainer = trainer_of(tiny(model={"dropout": 0.0}), task)
+    state, batch = trainer.initialize(), batch_for(trainer)
+    losses = []
+    for _ in range(60):
+        state, metrics = trainer.train(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_gradient_is_that_of_the_plain_formulation(tiny: Tiny) -> None:
+    config = tiny(train={"optimizer": "sgd", "momentum": 0.0, "learning_rate": 1.0})
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, dropout=0.0))
+    trainer = trainer_of(config)
+    before, batch = trainer.initialize(), batch_for(trainer)
+    recipe = trainer.recipe
+
+    def plain(params: Any) -> jax.Array:
+        model = merge_model(recipe.graphdef, params, {})
+        logits = model(batch["image"].astype(jnp.float32) / 255)
+        return optax.sigmoid_binary_cross_entropy(logits, batch["target"]).mean()
+
+    params = jax.device_get(before.params)
+    expected = jax.grad(plain)(params)
+    after, metrics = trainer.train(before, batch)
+    found = jax.tree.map(lambda old, new: old - new, params, jax.device_get(after.params))
+    np.testing.assert_allclose(flat(found), flat(expected), rtol=1e-4, atol=1e-6)
+    assert float(metrics["loss"]) == pytest.approx(float(plain(params)), rel=1e-5)
+    assert float(metrics["gradient_norm"]) == pytest.approx(
+        float(optax.tree.norm(expected)), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("microbatch", [1, 2, 8])
+def test_micro_batches_do_not_change_the_losses(tiny: Tiny, microbatch: int) -> None:
+    augment = {"flip": True, "zoom": (0.8, 1.2)}
+    _, expected = run(trainer_of(tiny(augment=augment, train={"microbatch": 4})), 4)
+    _, found = run(trainer_of(tiny(augment=augment, train={"microbatch": microbatch})), 4)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_devices_do_not_change_the_losses(tiny: Tiny, devices: int) -> None:
+    augment = {"flip": True, "zoom": (0.8, 1.2), "shear": 3.0}
+    _, expected = run(trainer_of(tiny(augment=augment)), 4)
+    _, found = run(trainer_of(tiny(augment=augment, mesh={"devices": devices})), 4)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_micro_batch_that_does_not_divide_is_refused(tiny: Tiny) -> None:
+    with pytest.raises(UserError, match="train.microbatch is 3"):
+        trainer_of(tiny(train={"microbatch": 3}))
+
+
+def test_the_sums_count_every_picture(tiny: Tiny) -> None:
+    trainer = trainer_of(tiny())
+    state, losses = run(trainer, 3)
+    assert float(state.sums.count) == 24
+    assert float(state.sums.mean_loss) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert float(trainer.reset_sums(state).sums.count) == 0
+    assert int(state.step) == 3
+
+
+def test_the_average_follows_the_parameters(tiny: Tiny) -> None:
+    state, _ = run(trainer_of(tiny(train={"ema_decay": 0.5})), 1)
+    first = trainer_of(tiny()).initialize()
+    share = min(0.5, 1 / 10)
+    expected = share * flat(first.params) + (1 - share) * flat(state.params)
+    np.testing.assert_allclose(flat(state.average), expected, rtol=1e-5, atol=1e-7)
+    assert state.evaluated_params is state.average
+
+
+def test_smoothing_and_class_weights_change_the_loss_as_they_should(tiny: Tiny) -> None:
+    config = tiny(model={"dropout": 0.0}, train={"label_smoothing": 0.2})
+    trainer = trainer_of(config, weights=(0.5, 2.0))
+    batch = batch_for(trainer)
+    model = merge_model(trainer.recipe.graphdef, trainer.initialize().params, {})
+    logits = model(batch["image"].astype(jnp.float32) / 255)
+    targets = batch["target"]
+    losses = optax.sigmoid_binary_cross_entropy(logits, targets * 0.8 + 0.1)
+    expected = (losses * jnp.where(targets > 0.5, 2.0, 0.5)).mean()
+    _, metrics = trainer.train(trainer.initialize(), batch)
+    assert float(metrics["loss"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_balanced_weights_are_scikit_learns(tiny: Tiny) -> None:
+    class Counted:
+        def class_counts(self) -> np.ndarray:
+            return np.array([30, 10])
+
+    assert class_weights(tiny(), Counted()) == ()  # type: ignore[arg-type]
+    balanced = tiny(train={"class_weights": "balanced"})
+    assert class_weights(balanced, Counted()) == pytest.approx((2 / 3, 2.0))  # type: ignore[arg-type]
+
+
+def test_the_state_given_to_a_step_is_used_up(tiny: Tiny) -> None:
+    trainer = trainer_of(tiny())
+    state = trainer.initialize()
+    kernel = state.params["hidden"]["kernel"]
+    trainer.train(state, batch_for(trainer))
+    assert kernel.is_deleted()
+
+
+def test_another_shape_is_an_error_that_names_the_argument(tiny: Tiny) -> None:
+    trainer = trainer_of(tiny())
+    with pytest.raises(TypeError, match=r"training step is compiled once.*\n.*batch\['image'\]"):
+        trainer.train(trainer.initialize(), batch_for(trainer, size=16))
+    state = trainer.initialize()
+    with pytest.raises(TypeError, match=r"evaluation step is compiled once"):
+        trainer.evaluate(state.params, state.statistics, batch_for(trainer, size=4))
+
+
+def test_each_step_compiles_exactly_once(tiny: Tiny, caplog: pytest.LogCaptureFixture) -> None:
+    jax.clear_caches()  # Another test may have compiled the same step.
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        trainer = trainer_of(tiny())
+        state = trainer.initialize()
+        for step in range(3):
+            state, _ = trainer.train(state, batch_for(trainer, step))
+            trainer.evaluate(state.params, state.statistics, batch_for(trainer, step))
+    compiled = [r.getMessage() for r in caplog.records if "Compiling" in r.getMessage()]
+    assert sum("train_step" in message for message in compiled) == 1
+    assert sum("eval_step" in message for message in compiled) == 1
+
+
+def test_picture_keys_depend_on_seed_step_and_place_alone() -> None:
+    keys = jax.random.key_data(picture_keys(3, jnp.int32(5), 8))
+    again = jax.random.key_data(picture_keys(3, jnp.int32(5), 4))
+    np.testing.assert_array_equal(keys[:4], again)
+    assert len({row.tobytes() for row in np.asarray(keys)}) == 8
+    other = jax.random.key_data(picture_keys(3, jnp.int32(6), 8))
+    assert (keys != other).any()
