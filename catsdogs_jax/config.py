@@ -137,6 +137,9 @@ class EvalConfig:
     batch_size: int | None = option(
         None, "Pictures in one evaluation step; none: data.batch_size.", minimum=1
     )
+    mirror: bool = option(
+        False, "Average the logits of a picture and its mirror image; predictions do the same."
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

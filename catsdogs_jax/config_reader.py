@@ -76,10 +76,12 @@ def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str =
 
 def describe_options() -> str:
     """Returns a table of every key with its default and one line of help."""
-    rows = [
-        (f"--config.{key}", repr(field.default), field.metadata["help"])
-        for key, field in _leaves(Config)
-    ]
+    rows = []
+    for key, field in _leaves(Config):
+        annotation, text = _annotation(key), field.metadata["help"]
+        if typing.get_origin(annotation) is typing.Literal:
+            text = f"{text} One of {', '.join(typing.get_args(annotation))}."
+        rows.append((f"--config.{key}", repr(field.default), text))
     width = max(len(name) for name, _, _ in rows)
     return "\n".join(f"  {name:<{width}}  {text} [{default}]" for name, default, text in rows)
 
@@ -255,6 +257,8 @@ def _check_together(config: Config) -> None:
     low, high = config.augment.zoom
     if low > high:
         raise UserError(f"config key 'augment.zoom' is {low}, {high}: give the smaller one first.")
+    if config.train.optimizer == "adam" and config.train.weight_decay:
+        raise UserError("train.weight_decay has no effect on adam: --config.train.optimizer=adamw")
     shares = config.data.validation_share + config.data.test_share
     if shares >= 1:
         raise UserError(

@@ -24,12 +24,14 @@ class Preprocessing:
         std: Their standard deviation, after division by 255.
         task: The kind of labels and the class names.
         threshold: Probability from which a binary or multi-label class is predicted.
+        mirror: Whether the logits of a picture and of its mirror image are averaged.
     """
 
     image_size: int
     resize: Literal["stretch", "crop", "pad"]
     task: Task
     threshold: float = 0.5
+    mirror: bool = False
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 

@@ -45,22 +45,18 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
     weights = class_weights(config, dataset.splits["train"])
     trainer = build_trainer(config, dataset.preprocessing, sharding, plan, weights)
     folder.claim(config, dataset.manifest.to_dict())
-    announce(trainer, dataset, plan, folder)
 
     with Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:
         first = checkpoints.latest_step or 0
-        progress = Progress(plan, first, config.data.batch_size)
+        announce(trainer, dataset, plan, folder, first)
+        in_memory = dataset.splits["train"].cache is not None
+        progress = Progress(plan, first, config.data.batch_size, in_memory=in_memory)
         with (
             Records(folder.path, folder.metrics, first, progress) as records,
             SignalStop() as signals,
         ):
             loop = Loop(config, plan, trainer, dataset, checkpoints, records, stop or signals)
-            state = (
-                checkpoints.restore(first, trainer.abstract_state())
-                if first
-                else trainer.initialize()
-            )
-            loop.fit(state, first)
+            loop.fit(loop.state_after(first), first)
         checkpoints.wait()
         return conclude(folder, loop, seconds=time.perf_counter() - start)
 

@@ -88,6 +88,7 @@ def test_an_override_is_read_by_the_type_of_its_key(
         ({"train.epochs": "1"}, ["train.steps", "train.epochs", "both"]),
         ({"train.steps": "none"}, ["train.steps", "train.epochs", "neither"]),
         ({"eval.every_steps": "1", "eval.every_epochs": "1"}, ["eval.every_steps", "both"]),
+        ({"train.weight_decay": "0.1"}, ["train.weight_decay", "adamw"]),
         ({"data.source": "table"}, ["data.source=table", "--config.data.table"]),
         ({"data.source": "tfds"}, ["data.source=tfds", "--config.data.name"]),
         ({"data.validation_share": "0.6", "data.test_share": "0.5"}, ["1.1", "nothing is left"]),

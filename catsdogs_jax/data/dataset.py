@@ -43,7 +43,10 @@ def load_dataset(config: Config) -> Dataset:
             f"pictures: --config.data.batch_size={count} or less"
         )
     preprocessing = Preprocessing(
-        image_size=config.data.image_size, resize=config.data.resize, task=manifest.task
+        image_size=config.data.image_size,
+        resize=config.data.resize,
+        task=manifest.task,
+        mirror=config.eval.mirror,
     )
     splits = picture_sets(manifest, preprocessing, config.data.cache_mb)
     return Dataset(manifest, preprocessing, splits, tuple(find_leaks(manifest.pictures)))

@@ -50,7 +50,7 @@ def max_pool(x: jax.Array) -> jax.Array:
     """2x2 max-pooling with stride 2 of [batch, h, w, channels]; an odd last row or column is cut.
 
     Written as the greatest of four strided slices: on CPUs its gradient runs at twice the speed of
-    `reduce_window`'s, see docs/performance.md.
+    `reduce_window`'s, see docs/design.md.
     """
     height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
     corners = [x[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]

@@ -8,7 +8,9 @@ from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.trainer import Trainer
 
 
-def announce(trainer: Trainer, dataset: Dataset, plan: Plan, folder: RunFolder) -> None:
+def announce(
+    trainer: Trainer, dataset: Dataset, plan: Plan, folder: RunFolder, first_step: int
+) -> None:
     """Prints the devices first, then data, model and length; writes `parameters.txt`."""
     device = trainer.sharding.mesh.devices.flat[0]
     print(f"device    {trainer.sharding.device_count} x {device.device_kind} ({device.platform})")
@@ -29,3 +31,5 @@ def announce(trainer: Trainer, dataset: Dataset, plan: Plan, folder: RunFolder) 
     total = parameter_overview.count_parameters(trainer.abstract_state().params)
     print(f"model     {total:,} parameters, see {folder.path / 'parameters.txt'}")
     print(f"length    {plan.steps:,} steps, {plan.epoch(plan.steps):g} epochs")
+    if first_step:
+        print(f"going on  from the checkpoint of step {first_step:,}")

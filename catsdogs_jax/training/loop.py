@@ -51,6 +51,12 @@ class Loop:
         self.stopwatch = Stopwatch(self.config.data.batch_size)
         self._schedule = make_schedule(self.config.train, self.plan.steps)
 
+    def state_after(self, step: int) -> TrainState:
+        """Returns the state that a run begins with, or that of a checkpoint."""
+        if step == 0:
+            return self.trainer.initialize()
+        return self.checkpoints.restore(step, self.trainer.abstract_state())
+
     def fit(self, state: TrainState, first_step: int) -> TrainState:
         """Trains from a state after `first_step` steps to the end of the plan.
 

@@ -56,10 +56,11 @@ class Progress:
         plan: Length of the run.
         first_step: Steps that an earlier run has finished.
         batch: Pictures in a step.
+        in_memory: Whether the training pictures are kept decoded.
     """
 
-    def __init__(self, plan: Plan, first_step: int, batch: int):
-        self._plan, self._batch = plan, batch
+    def __init__(self, plan: Plan, first_step: int, batch: int, *, in_memory: bool):
+        self._plan, self._batch, self._in_memory = plan, batch, in_memory
         self._start = time.perf_counter()
         self._first = first_step
         self._console = Console(highlight=False, soft_wrap=True)
@@ -96,7 +97,7 @@ class Progress:
             parts.append(f"{split} accuracy {accuracy:5.1f} %  loss {loss:.3f}")
         parts.append(f"{speed['images_per_second']:.0f} images/s  wait {speed['data_wait']:.1%}")
         self._console.print("  |  ".join(parts), markup=False)
-        if speed["data_wait"] > HIGH_DATA_WAIT:
+        if speed["data_wait"] > HIGH_DATA_WAIT and not self._in_memory:
             self._console.print(
                 "  training waits for pictures: raise --config.data.cache_mb so that they fit in "
                 "memory, or store them smaller",

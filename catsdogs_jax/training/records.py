@@ -27,7 +27,8 @@ class Records:
         self.folder = folder
         self.progress = progress
         self._jsonl = writers.JsonlWriter(metrics, resume_after)
-        self._tensorboard = writers.tensorboard_writer(folder / "tensorboard")
+        self._events = folder / "tensorboard"
+        self._tensorboard = writers.tensorboard_writer(self._events)
 
     def __enter__(self) -> Self:
         return self
@@ -62,4 +63,4 @@ class Records:
 
     def hooks(self, steps: int, profile_steps: int) -> list[Callable[[int], Any]]:
         """Returns functions to call after every step with its number."""
-        return self._writers.periodic_hooks(self._tensorboard, self.folder, steps, profile_steps)
+        return self._writers.periodic_hooks(self._tensorboard, self._events, steps, profile_steps)

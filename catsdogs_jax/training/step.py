@@ -105,8 +105,14 @@ def eval_step(
     task = recipe.preprocessing.task
     images = recipe.preprocessing.normalize(batch["image"])
     model = merge_model(recipe.graphdef, params, statistics)
-    # Passes of a few pictures keep the activations in the CPU's cache, see docs/performance.md.
-    logits = jnp.concatenate([model(part) for part in _parts(images, recipe.microbatch)])
+
+    def forward(images: jax.Array) -> jax.Array:
+        # Passes of a few pictures keep the activations in the CPU's cache, see docs/design.md.
+        return jnp.concatenate([model(part) for part in _parts(images, recipe.microbatch)])
+
+    logits = forward(images)
+    if recipe.preprocessing.mirror:
+        logits = 0.5 * (logits + forward(images[:, :, ::-1]))
     losses = task.losses(logits, batch["target"])
     return logits, Sums.of(losses, task.correct(logits, batch["target"]), batch["mask"])
 

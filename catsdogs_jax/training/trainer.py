@@ -20,6 +20,9 @@ from catsdogs_jax.training.sharding import Sharding
 from catsdogs_jax.training.state import Params, Sums, TrainState, create_state, split_model
 from catsdogs_jax.training.step import EvalRecipe, Recipe, eval_step, train_step
 
+_PIXELS_OF_A_PASS = 10_000
+"""Half a picture of 150x150: with many more, the activations outgrow a core's cache."""
+
 _MOST_PASSES = 32
 """Unrolled passes of a step at most: the compile time grows with their number."""
 
@@ -144,10 +147,11 @@ def compile_evaluation(
     sharding: Sharding,
 ) -> CompiledStep:
     """Compiles the evaluation step for parameters and statistics of these shapes."""
+    size = preprocessing.image_size
     return CompiledStep(
         "evaluation",
         eval_step,
-        EvalRecipe(graphdef, preprocessing, _fewest_passes(batch, sharding)),
+        EvalRecipe(graphdef, preprocessing, _pass_size(batch, size, sharding)),
         abstract(params, sharding.replicated),
         abstract(statistics, sharding.replicated),
         _abstract_batch(preprocessing, batch, sharding),
@@ -211,12 +215,15 @@ def _microbatch(config: Config, batch: int, sharding: Sharding, has_statistics: 
             f"train.microbatch is {wanted}, which does not divide data.batch_size {batch}"
         )
     # Statistics over a whole batch cannot be had in passes of a few pictures.
-    return wanted or (batch if has_statistics else _fewest_passes(batch, sharding))
+    if wanted is None and not has_statistics:
+        return _pass_size(batch, config.data.image_size, sharding)
+    return wanted or batch
 
 
-def _fewest_passes(batch: int, sharding: Sharding) -> int:
+def _pass_size(batch: int, image_size: int, sharding: Sharding) -> int:
     """Returns the pictures in a pass: few on a CPU, where its cache sets the pace, else all."""
     platform = sharding.mesh.devices.flat[0].platform
     if platform != "cpu" or sharding.device_count > 1:
         return batch
-    return next(m for m in range(1, batch + 1) if batch % m == 0 and batch // m <= _MOST_PASSES)
+    wanted = max(_PIXELS_OF_A_PASS / image_size**2, batch / _MOST_PASSES)
+    return next(m for m in range(1, batch + 1) if batch % m == 0 and (m >= wanted or m == batch))

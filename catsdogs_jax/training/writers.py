@@ -69,6 +69,10 @@ def periodic_hooks(
     if not profile_steps:
         return [report]
     profile = periodic_actions.Profile(
-        logdir=str(folder), num_profile_steps=profile_steps, first_profile=2
+        logdir=str(folder),
+        num_profile_steps=profile_steps,
+        profile_duration_ms=None,  # The steps asked for, however short.
+        first_profile=2,
+        every_secs=None,  # Once.
     )
     return [report, profile]

@@ -121,6 +121,11 @@ def test_stopping_and_going_on_gives_the_same_bits(
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
 
 
+def test_a_profile_is_written_where_tensorboard_finds_it(tiny: Tiny, tmp_path: Path) -> None:
+    train_and_evaluate(tiny(train={"profile_steps": 2}), tmp_path / "run")
+    assert list(tmp_path.glob("run/tensorboard/plugins/profile/*/*"))
+
+
 def test_a_finished_run_is_finished_again_without_training(tiny: Tiny, tmp_path: Path) -> None:
     first = train_and_evaluate(tiny(), tmp_path / "run")
     lines = (tmp_path / "run/metrics.jsonl").read_text()

@@ -115,6 +115,22 @@ def test_a_micro_batch_that_does_not_divide_is_refused(tiny: Tiny) -> None:
         trainer_of(tiny(train={"microbatch": 3}))
 
 
+def test_a_mirrored_evaluation_is_the_mean_of_both_and_knows_no_left_from_right(
+    tiny: Tiny,
+) -> None:
+    config = tiny()
+    preprocessing = Preprocessing(16, "stretch", TASKS[0], mirror=True)
+    plan, sharding = make_plan(config, 24), make_sharding(1)
+    plain, mirrored = trainer_of(config), build_trainer(config, preprocessing, sharding, plan, ())
+    state, batch = plain.initialize(), batch_for(plain)
+    turned = {**batch, "image": batch["image"][:, :, ::-1]}
+    one, other = (plain.evaluate(state.params, {}, b)[0] for b in (batch, turned))
+    for view in (batch, turned):
+        logits, _ = mirrored.evaluate(state.params, {}, view)
+        np.testing.assert_allclose(logits, (one + other) / 2, rtol=1e-5, atol=1e-6)
+    assert np.abs(one - other).max() > 1e-3
+
+
 def test_the_sums_count_every_picture(tiny: Tiny) -> None:
     trainer = trainer_of(tiny())
     state, losses = run(trainer, 3)
