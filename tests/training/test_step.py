@@ -191,7 +191,7 @@ def test_another_shape_is_an_error_that_names_the_argument(tiny: Tiny) -> None:
 
 def test_each_step_compiles_exactly_once(tiny: Tiny, caplog: pytest.LogCaptureFixture) -> None:
     jax.clear_caches()  # Another test may have compiled the same step.
-    with jax.log_compiles(), caplog.at_level("WARNING"):
+    with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
         trainer = trainer_of(tiny())
         state = trainer.initialize()
         for step in range(3):
