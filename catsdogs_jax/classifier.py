@@ -14,14 +14,17 @@ from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
+from catsdogs_jax.training.formulation import from_dict
 from catsdogs_jax.training.sharding import Sharding, make_sharding
 from catsdogs_jax.training.state import Params, split_model
+from catsdogs_jax.training.step import EvalRecipe
 from catsdogs_jax.training.trainer import (
     CompiledStep,
     abstract,
     abstract_model,
     compile_evaluation,
     evaluation_batch,
+    formulations,
 )
 
 
@@ -115,12 +118,18 @@ def load(workdir: str | Path, devices: int | None = None) -> Classifier:
     with Checkpoints(folder.checkpoints, config.checkpoint, read_only=True) as checkpoints:
         step = checkpoints.require_best_step()
         preprocessing = checkpoints.preprocessing(step)
-        graphdef, *variables = split_model(abstract_model(config, preprocessing))
+        options = formulations(config, preprocessing, sharding)
+        recorded = from_dict(folder.read_formulation())
+        formulation = recorded if recorded in options else options[0]
+        model = abstract_model(formulation.apply(config), preprocessing)
+        graphdef, *variables = split_model(model)
         params, statistics = checkpoints.restore_variables(
             step,
             *abstract(variables, sharding.replicated),
             average=config.train.ema_decay > 0,
         )
     batch = evaluation_batch(config, sharding)
-    compiled = compile_evaluation(graphdef, preprocessing, params, statistics, batch, sharding)
+    passes = formulation.evaluation_pass(batch, preprocessing.image_size, sharding)
+    recipe = EvalRecipe(graphdef, preprocessing, passes)
+    compiled = compile_evaluation(recipe, params, statistics, batch, sharding)
     return Classifier(config, preprocessing, step, sharding, compiled, batch, params, statistics)

@@ -76,6 +76,10 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = option(
         "float32", "Type of the activations; parameters are always float32."
     )
+    convolutions: Literal["auto", "native", "compiled"] = option(
+        "auto",
+        "XLA's own convolutions, or ours compiled for this CPU (seed_cnn); auto: the faster.",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,7 +126,7 @@ class TrainConfig:
     )
     microbatch: int | None = option(
         None,
-        "Pictures in one gradient pass, a divisor of the batch; none: chosen for the device.",
+        "Pictures in one gradient pass, a divisor of the batch; none: the fastest.",
         minimum=1,
     )
     profile_steps: int = option(0, "Steps to profile for TensorBoard; 0: none.", minimum=0)

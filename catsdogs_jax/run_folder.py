@@ -28,6 +28,11 @@ class RunFolder:
         return self.path / "config.json"
 
     @property
+    def formulation(self) -> Path:
+        """How the step was put to the device, so that a run which goes on does the same."""
+        return self.path / "formulation.json"
+
+    @property
     def manifest(self) -> Path:
         """Every picture of the run, and those that could not be used."""
         return self.path / "manifest.json"
@@ -64,8 +69,7 @@ class RunFolder:
             UserError: The folder holds a run with another config, or files that are no run.
         """
         if self.config.exists():
-            found = json.loads(self.config.read_text(encoding="utf-8"))
-            lines = differing_keys(found, config_to_dict(config))
+            lines = differing_keys(config_to_dict(self.read_config()), config_to_dict(config))
             if lines:
                 raise UserError(
                     f"{str(self.path)!r} holds a run with another config ({'; '.join(lines)}): "
@@ -78,12 +82,15 @@ class RunFolder:
                 f"--workdir {str(self.path)!r} holds files but no run: give a new or empty folder"
             )
 
-    def claim(self, config: Config, manifest: Mapping[str, Any]) -> None:
+    def claim(
+        self, config: Config, manifest: Mapping[str, Any], formulation: Mapping[str, Any]
+    ) -> None:
         """Writes what the run is; later runs here must be the same.
 
         Args:
             config: The run.
             manifest: `Manifest.to_dict()`.
+            formulation: How its steps are computed.
 
         Raises:
             UserError: The pictures are not those that the run began with.
@@ -96,7 +103,14 @@ class RunFolder:
                     f"(fingerprint {began}, now {manifest['fingerprint']}): give another --workdir"
                 )
         write_json(self.manifest, manifest)
+        write_json(self.formulation, formulation)
         write_json(self.config, config_to_dict(config))
+
+    def read_formulation(self) -> dict[str, Any] | None:
+        """Returns how the run's steps were computed; none if there is no run yet."""
+        if not self.formulation.is_file():
+            return None
+        return json.loads(self.formulation.read_text(encoding="utf-8"))
 
     def read_config(self) -> Config:
         """Returns the config of the run.

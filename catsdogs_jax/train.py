@@ -1,5 +1,6 @@
 """Trains a classifier: python -m catsdogs_jax.train --config configs/quickstart.py."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,14 @@ from catsdogs_jax.result import Result, conclude
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.announce import announce
 from catsdogs_jax.training.checkpoint import Checkpoints
+from catsdogs_jax.training.fastest import fastest_trainer
 from catsdogs_jax.training.loop import Loop
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.preemption import SignalStop, Stop
 from catsdogs_jax.training.progress import Progress
 from catsdogs_jax.training.records import Records
 from catsdogs_jax.training.sharding import make_sharding
-from catsdogs_jax.training.trainer import build_trainer, class_weights
+from catsdogs_jax.training.trainer import class_weights
 
 
 def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = None) -> Result:
@@ -43,8 +45,9 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
     dataset = load_dataset(config)
     plan = make_plan(config, len(dataset.splits["train"]))
     weights = class_weights(config, dataset.splits["train"])
-    trainer = build_trainer(config, dataset.preprocessing, sharding, plan, weights)
-    folder.claim(config, dataset.manifest.to_dict())
+    recorded = folder.read_formulation()
+    trainer = fastest_trainer(config, dataset.preprocessing, sharding, plan, weights, recorded)
+    folder.claim(config, dataset.manifest.to_dict(), dataclasses.asdict(trainer.formulation))
 
     with Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:
         first = checkpoints.latest_step or 0

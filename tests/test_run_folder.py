@@ -20,7 +20,7 @@ def test_checking_writes_nothing(tmp_path: Path, tiny: Tiny) -> None:
 
 def test_a_run_with_another_config_is_refused_with_the_keys(tmp_path: Path, tiny: Tiny) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.claim(tiny(), {"fingerprint": "x"})
+    folder.claim(tiny(), {"fingerprint": "x"}, {})
     folder.check(tiny())
     with pytest.raises(UserError, match=r"model.hidden: 8 -> 9.*another --workdir"):
         folder.check(tiny(model={"hidden": 9}))
@@ -28,9 +28,9 @@ def test_a_run_with_another_config_is_refused_with_the_keys(tmp_path: Path, tiny
 
 def test_changed_pictures_are_refused(tmp_path: Path, tiny: Tiny) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.claim(tiny(), {"fingerprint": "x"})
+    folder.claim(tiny(), {"fingerprint": "x"}, {})
     with pytest.raises(UserError, match=r"pictures have changed.*x, now y"):
-        folder.claim(tiny(), {"fingerprint": "y"})
+        folder.claim(tiny(), {"fingerprint": "y"}, {})
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path: Path, tiny: Tiny) -> None:
@@ -48,7 +48,7 @@ def test_reading_where_no_run_is_says_so(tmp_path: Path) -> None:
 
 def test_the_config_that_was_claimed_is_read_back(tmp_path: Path, tiny: Tiny) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.claim(tiny(), {"fingerprint": "x"})
+    folder.claim(tiny(), {"fingerprint": "x"}, {})
     assert folder.read_config() == tiny()
 
 

@@ -37,6 +37,10 @@ def test_only_one_module_imports_orbax() -> None:
     assert importers("orbax") == {"catsdogs_jax/training/checkpoint.py"}
 
 
+def test_only_the_kernels_import_llvmlite() -> None:
+    assert all(path.startswith("catsdogs_jax/kernels/") for path in importers("llvmlite"))
+
+
 def test_tensorflow_has_one_door_and_clu_stays_behind_it() -> None:
     assert importers("tensorflow") == {"catsdogs_jax/data/tensorflow.py"}
     assert importers("tensorflow_datasets") == {"catsdogs_jax/data/tfds.py"}
@@ -54,6 +58,7 @@ def test_tensorflow_has_one_door_and_clu_stays_behind_it() -> None:
         ("models", ["data", "training", "reporting", "augment"]),
         ("data", ["models", "training", "reporting", "augment"]),
         ("reporting", ["data", "models", "training", "augment"]),
+        ("kernels", ["data", "models", "training", "augment", "reporting", "config"]),
     ],
 )
 def test_each_room_knows_only_what_it_must(room: str, strangers: list[str]) -> None:

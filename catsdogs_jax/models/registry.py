@@ -61,3 +61,8 @@ def build_model(config: ModelConfig, image_size: int, outputs: int, rngs: nnx.Rn
         hint = nearest(config.name, names)
         raise UserError(f"model.name is {config.name!r}; known: {', '.join(names)}.{hint}")
     return _MODELS[config.name](config, image_size=image_size, outputs=outputs, rngs=rngs)
+
+
+def uses_kernels(model: Model) -> bool:
+    """Whether a model that was built with `convolutions="compiled"` has layers that use them."""
+    return any(getattr(node, "compiled", False) is True for _, node in nnx.iter_graph(model))

@@ -15,6 +15,7 @@ from flax import nnx
 
 from catsdogs_jax.config import ModelConfig
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.kernels import conv_relu_pool, supports
 from catsdogs_jax.models.dropout import Dropout
 
 _INITIAL_KERNEL = nnx.initializers.glorot_uniform()  # Keras's default, as in the notebook.
@@ -25,9 +26,16 @@ class ConvPool(nnx.Module):
 
     The pooling comes before bias and ReLU: both are monotone, so the result is the same, on a
     quarter of the data.
+
+    Args:
+        inputs: Channels of the pictures.
+        outputs: Channels of the result.
+        dtype: Type of the activations.
+        compiled: Whether to use the kernels for this CPU where they can be used.
+        rngs: Random keys of the initial parameters.
     """
 
-    def __init__(self, inputs: int, outputs: int, dtype: Any, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, outputs: int, dtype: Any, *, compiled: bool, rngs: nnx.Rngs):
         self.conv = nnx.Conv(
             inputs,
             outputs,
@@ -39,9 +47,12 @@ class ConvPool(nnx.Module):
             rngs=rngs,
         )
         self.bias = nnx.Param(jnp.zeros(outputs))
+        self.compiled = compiled and supports(dtype, outputs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns [batch, (h - 2) // 2, (w - 2) // 2, outputs] for [batch, h, w, inputs]."""
+        if self.compiled:
+            return conv_relu_pool(x, self.conv.kernel[...], self.bias[...])
         pooled = max_pool(self.conv(x))
         return jax.nn.relu(pooled + self.bias[...].astype(pooled.dtype).reshape(1, 1, 1, -1))
 
@@ -61,7 +72,7 @@ class SeedCNN(nnx.Module):
     """The notebook's network, for any number of outputs.
 
     Args:
-        config: `widths`, `hidden`, `dropout` and `dtype` are used.
+        config: `widths`, `hidden`, `dropout`, `dtype` and `convolutions` are used.
         image_size: Side of the pictures, pixels.
         outputs: Number of logits.
         rngs: Random keys of the initial parameters.
@@ -72,6 +83,7 @@ class SeedCNN(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, image_size: int, outputs: int, rngs: nnx.Rngs):
         dtype = jnp.dtype(config.dtype)
+        compiled = config.convolutions == "compiled"
         side, channels, blocks = image_size, 3, []
         for width in config.widths:
             side = (side - 2) // 2
@@ -80,7 +92,7 @@ class SeedCNN(nnx.Module):
                     f"data.image_size is {image_size}: too small for {len(config.widths)} "
                     "convolutions with pooling; give a larger size or fewer model.widths"
                 )
-            blocks.append(ConvPool(channels, width, dtype, rngs))
+            blocks.append(ConvPool(channels, width, dtype, compiled=compiled, rngs=rngs))
             channels = width
         self.blocks = nnx.List(blocks)
         self.hidden = nnx.Linear(

@@ -30,6 +30,7 @@ def announce(
     write_text(folder.path / "parameters.txt", overview + "\n")
     total = parameter_overview.count_parameters(trainer.abstract_state().params)
     print(f"model     {total:,} parameters, see {folder.path / 'parameters.txt'}")
+    print(f"step      {trainer.formulation}")
     print(f"length    {plan.steps:,} steps, {plan.epoch(plan.steps):g} epochs")
     if first_step:
         print(f"going on  from the checkpoint of step {first_step:,}")

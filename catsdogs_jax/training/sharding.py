@@ -34,6 +34,11 @@ class Sharding:
         """Number of devices in the mesh."""
         return self.mesh.size
 
+    @property
+    def platform(self) -> str:
+        """The kind of the devices: "cpu", "gpu" or "tpu"."""
+        return self.mesh.devices.flat[0].platform
+
     def check_batch(self, key: str, size: int) -> None:
         """Checks that a global batch splits evenly.
 

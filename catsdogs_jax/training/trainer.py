@@ -11,20 +11,15 @@ from flax import nnx
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.pipeline import Batch, PictureSet
-from catsdogs_jax.errors import UserError
-from catsdogs_jax.models import Model, build_model
+from catsdogs_jax.models import Model, build_model, uses_kernels
 from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.training.compilation import compile_for_device
+from catsdogs_jax.training.formulation import Formulation, candidates
 from catsdogs_jax.training.optimizer import make_optimizer
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.sharding import Sharding
 from catsdogs_jax.training.state import Params, Sums, TrainState, create_state, split_model
 from catsdogs_jax.training.step import EvalRecipe, Recipe, eval_step, train_step
-
-_PIXELS_OF_A_PASS = 10_000
-"""Half a picture of 150x150: with many more, the activations outgrow a core's cache."""
-
-_MOST_PASSES = 32
-"""Unrolled passes of a step at most: the compile time grows with their number."""
 
 
 class CompiledStep:
@@ -34,9 +29,8 @@ class CompiledStep:
         self, name: str, function: Callable[..., Any], *arguments: Any, **jit_options: Any
     ):
         self.name = name
-        self._compiled = (
-            jax.jit(function, static_argnums=0, **jit_options).lower(*arguments).compile()
-        )
+        lowered = jax.jit(function, static_argnums=0, **jit_options).lower(*arguments)
+        self._compiled = compile_for_device(lowered)
 
     def __call__(self, *arguments: Any) -> Any:
         """Runs the step.
@@ -62,7 +56,9 @@ class Trainer:
         evaluate: `(params, statistics, batch) -> (logits, sums)`.
         eval_batch: Pictures in an evaluation batch.
         initialize: Returns the state before the first step, on the devices.
-        model: The model with abstract parameters.
+        model: The model with abstract parameters, in XLA's own operations.
+        formulation: How the steps are computed.
+        abstract_batch: Shapes, types and shardings of a training batch.
     """
 
     recipe: Recipe
@@ -72,6 +68,8 @@ class Trainer:
     eval_batch: int
     initialize: Callable[[], TrainState]
     model: Model
+    formulation: Formulation
+    abstract_batch: Batch
 
     def abstract_state(self) -> TrainState:
         """Returns shapes, types and shardings of the state, to restore onto."""
@@ -90,17 +88,26 @@ def build_trainer(
     sharding: Sharding,
     plan: Plan,
     class_weights: tuple[float, ...],
+    formulation: Formulation | None = None,
 ) -> Trainer:
     """Builds the model and compiles both steps.
+
+    Args:
+        config: The run.
+        preprocessing: How a picture becomes an input.
+        sharding: The devices.
+        plan: Length of the run.
+        class_weights: Weight of each class in the loss.
+        formulation: How to compute the steps; none: the likely fastest.
 
     Raises:
         UserError: The model is unknown, or a batch does not fit the devices or the micro-batch.
     """
-    model = abstract_model(config, preprocessing)
-    graphdef, params, statistics = split_model(model)
+    sharding.check_batch("data.batch_size", config.data.batch_size)
+    formulation = formulation or formulations(config, preprocessing, sharding)[0]
+    shown, config = abstract_model(config, preprocessing), formulation.apply(config)
+    graphdef, params, statistics = split_model(abstract_model(config, preprocessing))
     batch, eval_batch = config.data.batch_size, evaluation_batch(config, sharding)
-    sharding.check_batch("data.batch_size", batch)
-    has_statistics = bool(jax.tree.leaves(statistics))
     recipe = Recipe(
         graphdef=graphdef,
         preprocessing=preprocessing,
@@ -110,21 +117,41 @@ def build_trainer(
         label_smoothing=config.train.label_smoothing,
         class_weights=class_weights,
         average_decay=config.train.ema_decay,
-        microbatch=_microbatch(config, batch, sharding, has_statistics),
+        microbatch=formulation.microbatch,
     )
     initialize = _initializer(config, preprocessing, recipe, sharding)
     state = abstract(jax.eval_shape(initialize), sharding.replicated)
+    fed = _abstract_batch(preprocessing, batch, sharding)
     train = CompiledStep(
         "training",
         train_step,
         recipe,
         state,
-        _abstract_batch(preprocessing, batch, sharding),
+        fed,
         donate_argnums=1,
         out_shardings=sharding.replicated,
     )
-    evaluate = compile_evaluation(graphdef, preprocessing, params, statistics, eval_batch, sharding)
-    return Trainer(recipe, sharding, train, evaluate, eval_batch, initialize, model)
+    passes = formulation.evaluation_pass(eval_batch, preprocessing.image_size, sharding)
+    evaluate = compile_evaluation(
+        EvalRecipe(graphdef, preprocessing, passes), params, statistics, eval_batch, sharding
+    )
+    return Trainer(
+        recipe, sharding, train, evaluate, eval_batch, initialize, shown, formulation, fed
+    )
+
+
+def formulations(
+    config: Config, preprocessing: Preprocessing, sharding: Sharding
+) -> list[Formulation]:
+    """Returns the ways to compute the steps of a config, the likely fastest first.
+
+    Raises:
+        UserError: The model is unknown, or what the config pins cannot be had.
+    """
+    pinned = Formulation("compiled", config.data.batch_size).apply(config)
+    model = abstract_model(pinned, preprocessing)
+    statistics = bool(jax.tree.leaves(split_model(model)[2]))
+    return candidates(config, sharding, kernels=uses_kernels(model), statistics=statistics)
 
 
 def class_weights(config: Config, pictures: PictureSet) -> tuple[float, ...]:
@@ -139,22 +166,20 @@ def class_weights(config: Config, pictures: PictureSet) -> tuple[float, ...]:
 
 
 def compile_evaluation(
-    graphdef: Any,
-    preprocessing: Preprocessing,
+    recipe: EvalRecipe,
     params: Params,
     statistics: Params,
     batch: int,
     sharding: Sharding,
 ) -> CompiledStep:
     """Compiles the evaluation step for parameters and statistics of these shapes."""
-    size = preprocessing.image_size
     return CompiledStep(
         "evaluation",
         eval_step,
-        EvalRecipe(graphdef, preprocessing, _pass_size(batch, size, sharding)),
+        recipe,
         abstract(params, sharding.replicated),
         abstract(statistics, sharding.replicated),
-        _abstract_batch(preprocessing, batch, sharding),
+        _abstract_batch(recipe.preprocessing, batch, sharding),
         out_shardings=sharding.replicated,
     )
 
@@ -206,24 +231,3 @@ def _abstract_batch(preprocessing: Preprocessing, batch: int, sharding: Sharding
         name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding.batch)
         for name, (shape, dtype) in shapes.items()
     }
-
-
-def _microbatch(config: Config, batch: int, sharding: Sharding, has_statistics: bool) -> int:
-    wanted = config.train.microbatch
-    if wanted is not None and batch % wanted:
-        raise UserError(
-            f"train.microbatch is {wanted}, which does not divide data.batch_size {batch}"
-        )
-    # Statistics over a whole batch cannot be had in passes of a few pictures.
-    if wanted is None and not has_statistics:
-        return _pass_size(batch, config.data.image_size, sharding)
-    return wanted or batch
-
-
-def _pass_size(batch: int, image_size: int, sharding: Sharding) -> int:
-    """Returns the pictures in a pass: few on a CPU, where its cache sets the pace, else all."""
-    platform = sharding.mesh.devices.flat[0].platform
-    if platform != "cpu" or sharding.device_count > 1:
-        return batch
-    wanted = max(_PIXELS_OF_A_PASS / image_size**2, batch / _MOST_PASSES)
-    return next(m for m in range(1, batch + 1) if batch % m == 0 and (m >= wanted or m == batch))

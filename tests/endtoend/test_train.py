@@ -27,7 +27,8 @@ from catsdogs_jax.evaluate import evaluate_folder
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.checkpoint import Checkpoints
-from catsdogs_jax.training.trainer import Trainer, build_trainer
+from catsdogs_jax.training.fastest import fastest_trainer
+from catsdogs_jax.training.trainer import Trainer
 
 Tiny = Callable[..., Config]
 SPLIT_KEYS = {
@@ -59,10 +60,10 @@ def keep_trainer(monkeypatch: pytest.MonkeyPatch) -> list[Trainer]:
     kept: list[Trainer] = []
 
     def keep(*arguments: Any) -> Trainer:
-        kept.append(build_trainer(*arguments))
+        kept.append(fastest_trainer(*arguments))
         return kept[-1]
 
-    monkeypatch.setattr("catsdogs_jax.train.build_trainer", keep)
+    monkeypatch.setattr("catsdogs_jax.train.fastest_trainer", keep)
     return kept
 
 
@@ -100,11 +101,20 @@ def test_a_run_leaves_everything_that_the_run_folder_promises(tiny: Tiny, tmp_pa
     assert "100.0% of 9 pictures" in farewell
 
 
-@pytest.mark.parametrize("stop_after", [2, 3, 5])
+@pytest.mark.parametrize(
+    ("stop_after", "model"),
+    [
+        (2, {}),
+        (3, {"widths": (16, 32), "convolutions": "compiled"}),
+        (5, {"widths": (16,), "convolutions": "native"}),
+    ],
+    ids=["XLA", "kernels", "XLA, wide"],
+)
 def test_stopping_and_going_on_gives_the_same_bits(
-    tiny: Tiny, tmp_path: Path, keep_trainer: list[Trainer], stop_after: int
+    tiny: Tiny, tmp_path: Path, keep_trainer: list[Trainer], stop_after: int, model: dict
 ) -> None:
     config = tiny(
+        model=model,
         augment={"flip": True, "zoom": (0.9, 1.1)},
         train={"schedule": "cosine", "ema_decay": 0.9, "steps": 7},
     )
@@ -119,6 +129,20 @@ def test_stopping_and_going_on_gives_the_same_bits(
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     for name in ("metrics.jsonl", "predictions.csv"):
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
+
+
+def test_a_run_goes_on_in_the_formulation_that_it_began_with(
+    tiny: Tiny, tmp_path: Path, keep_trainer: list[Trainer]
+) -> None:
+    config = tiny(model={"widths": (16,)})
+    with pytest.raises(Interrupted):
+        train_and_evaluate(config, tmp_path / "run", StopAfter(2))
+    path = RunFolder(tmp_path / "run").formulation
+    began = json.loads(path.read_text())
+    other = {"compiled": "native", "native": "compiled"}[began["convolutions"]]
+    path.write_text(json.dumps({"convolutions": other, "microbatch": 8}))
+    train_and_evaluate(config, tmp_path / "run")
+    assert keep_trainer[1].formulation.convolutions == other
 
 
 def test_a_profile_is_written_where_tensorboard_finds_it(tiny: Tiny, tmp_path: Path) -> None:

@@ -1,0 +1,145 @@
+"""How the same mathematics is put to a device: the fastest way is measured, not assumed.
+
+A formulation changes the speed of a step and the rounding of its last bits. So the choice is kept:
+in the run folder, that a run which goes on repeats it, and for the machine, that the next run does
+not measure again.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+from typing import Any, Literal
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.data.places import cache_folder
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.kernels.emitter import host
+from catsdogs_jax.training.sharding import Sharding
+
+_PIXELS_OF_A_PASS = 10_000
+"""Half a picture of 150x150: with many more, the activations outgrow a core's cache."""
+
+_MOST_PASSES = 32
+"""Unrolled passes of a step at most: the compile time grows with their number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Formulation:
+    """A way to compute a step.
+
+    Attributes:
+        convolutions: XLA's own ("native"), or the kernels compiled for this CPU ("compiled").
+        microbatch: Pictures in one gradient pass.
+    """
+
+    convolutions: Literal["native", "compiled"]
+    microbatch: int
+
+    def __str__(self) -> str:
+        kernels = "kernels for this CPU" if self.convolutions == "compiled" else "XLA's own"
+        return f"convolutions: {kernels}; {self.microbatch} pictures in a pass"
+
+    def evaluation_pass(self, batch: int, image_size: int, sharding: Sharding) -> int:
+        """Returns the pictures in one pass of an evaluation batch."""
+        return batch if self.convolutions == "compiled" else pass_size(batch, image_size, sharding)
+
+    def apply(self, config: Config) -> Config:
+        """Returns the config with this choice in place of "auto"."""
+        model = dataclasses.replace(config.model, convolutions=self.convolutions)
+        train = dataclasses.replace(config.train, microbatch=self.microbatch)
+        return dataclasses.replace(config, model=model, train=train)
+
+
+def candidates(
+    config: Config, sharding: Sharding, *, kernels: bool, statistics: bool
+) -> list[Formulation]:
+    """Returns the formulations worth a try, the likely fastest first.
+
+    Args:
+        config: The run; what it pins is not varied.
+        sharding: The devices.
+        kernels: Whether the model has layers that the compiled kernels can compute.
+        statistics: Whether the model normalises by the statistics of a batch, which cannot be had
+            in passes of a few pictures.
+
+    Raises:
+        UserError: What the config pins cannot be had.
+    """
+    batch, wanted = config.data.batch_size, config.train.microbatch
+    if wanted is not None and batch % wanted:
+        raise UserError(
+            f"train.microbatch is {wanted}, which does not divide data.batch_size {batch}"
+        )
+    pinned = config.model.convolutions
+    if pinned == "compiled" and not one_cpu(sharding):
+        raise UserError(
+            f"model.convolutions is 'compiled', which needs one CPU device, not "
+            f"{sharding.device_count} x {sharding.platform}: leave it at auto, or set "
+            "--config.mesh.devices=1"
+        )
+    found = []
+    if pinned == "compiled" or (pinned == "auto" and kernels and one_cpu(sharding)):
+        found.append(Formulation("compiled", wanted or batch))
+    if pinned != "compiled":
+        passes = batch if statistics else pass_size(batch, config.data.image_size, sharding)
+        found.append(Formulation("native", wanted or passes))
+    return found
+
+
+def one_cpu(sharding: Sharding) -> bool:
+    """Whether the run has a single device and that is a CPU."""
+    return sharding.platform == "cpu" and sharding.device_count == 1
+
+
+def pass_size(batch: int, image_size: int, sharding: Sharding) -> int:
+    """Returns the pictures in a pass: few on a CPU, where its cache sets the pace, else all."""
+    if not one_cpu(sharding):
+        return batch
+    wanted = max(_PIXELS_OF_A_PASS / image_size**2, batch / _MOST_PASSES)
+    return next(m for m in range(1, batch + 1) if batch % m == 0 and (m >= wanted or m == batch))
+
+
+class MachineMemory:
+    """What was measured on this machine before, a small file for each kind of step."""
+
+    def __init__(self, config: Config, outputs: int):
+        versions = {
+            name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "llvmlite")
+        }
+        step = {
+            "machine": [*host(), os.cpu_count()],
+            "versions": versions,
+            "model": dataclasses.asdict(config.model),
+            "augment": dataclasses.asdict(config.augment),
+            "batch": [config.data.batch_size, config.data.image_size, outputs],
+            "microbatch": config.train.microbatch,
+        }
+        digest = hashlib.sha256(json.dumps(step, sort_keys=True).encode()).hexdigest()
+        self._path = cache_folder() / "formulations" / f"{digest[:32]}.json"
+
+    def recall(self) -> Formulation | None:
+        """Returns what was the fastest; none if it was not measured."""
+        try:
+            return from_dict(json.loads(self._path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return None
+
+    def keep(self, fastest: Formulation) -> None:
+        """Writes the fastest down; a cache that cannot be written costs a measurement, no more."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._path.with_suffix(f".{os.getpid()}")
+            draft.write_text(json.dumps(dataclasses.asdict(fastest)), encoding="utf-8")
+            draft.replace(self._path)
+        except OSError:
+            return
+
+
+def from_dict(tree: dict[str, Any] | None) -> Formulation | None:
+    """Reads what `dataclasses.asdict` made of a formulation; none from anything else."""
+    try:
+        return Formulation(**(tree or {}))
+    except TypeError:
+        return None
