@@ -8,7 +8,14 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = sorted((REPOSITORY / "catsdogs_jax").rglob("*.py"))
-ALL = [*PACKAGE, *sorted((REPOSITORY / "tests").rglob("*.py"))]
+ALL = [
+    *PACKAGE,
+    *(
+        path
+        for room in ("benchmarks", "tests")
+        for path in sorted((REPOSITORY / room).rglob("*.py"))
+    ),
+]
 
 
 def name(path: Path) -> str:

@@ -19,7 +19,11 @@ from catsdogs_jax.kernels.emitter import host
 from catsdogs_jax.training.sharding import Sharding
 
 _PIXELS_OF_A_PASS = 10_000
-"""Half a picture of 150x150: with many more, the activations outgrow a core's cache."""
+"""Half a picture of 150x150: with many more, the activations outgrow a core's own cache."""
+
+_PIXELS_OF_A_KERNEL_PASS = 450_000
+"""Twenty pictures of 150x150. The kernels keep no activations but the pooled ones, and with many
+more pictures those outgrow the last cache: worth a trial beside the whole batch at once."""
 
 _MOST_PASSES = 32
 """Unrolled passes of a step at most: the compile time grows with their number."""
@@ -81,11 +85,18 @@ def candidates(
         )
     found = []
     if pinned == "compiled" or (pinned == "auto" and kernels and one_cpu(sharding)):
-        found.append(Formulation("compiled", wanted or batch))
+        few = divisor_of(batch, at_most=_PIXELS_OF_A_KERNEL_PASS / config.data.image_size**2)
+        sizes = [wanted] if wanted else sorted({few, batch})
+        found += [Formulation("compiled", size) for size in sizes]
     if pinned != "compiled":
         passes = batch if statistics else pass_size(batch, config.data.image_size, sharding)
         found.append(Formulation("native", wanted or passes))
     return found
+
+
+def divisor_of(batch: int, at_most: float) -> int:
+    """Returns the greatest divisor of a batch that is not above `at_most`, at least 1."""
+    return max(m for m in range(1, batch + 1) if batch % m == 0 and (m <= at_most or m == 1))
 
 
 def one_cpu(sharding: Sharding) -> bool:

@@ -59,6 +59,9 @@ def test_accelerators_and_many_devices_keep_the_native_operations(
 def test_one_cpu_has_a_choice_unless_the_config_pins_it(tiny: Tiny) -> None:
     config = tiny(data={"image_size": 100})
     assert offered(config, "cpu", 1) == [Formulation("compiled", 8), Formulation("native", 1)]
+    large = tiny(data={"image_size": 150, "batch_size": 48})
+    kernels = [one.microbatch for one in offered(large, "cpu", 1) if one.convolutions != "native"]
+    assert kernels == [16, 48]
     for name in ("compiled", "native"):
         pinned = tiny(model={"convolutions": name}, train={"microbatch": 2})
         assert offered(pinned, "cpu", 1) == [Formulation(name, 2)]

@@ -1,0 +1,177 @@
+"""Measures systems in turn, each in a process of its own, and prints ratios.
+
+A system is a worker process (`benchmarks.worker`) that gets ready, then does one round of work
+whenever it is asked and waits idly in between. The rounds of all systems alternate, so that a
+change in the machine's speed meets all of them, and the ratio of medians is what is quoted.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+OURS = "catsdogs_jax"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        case: What was done.
+        system: Who did it.
+        value: Median over the rounds.
+        unit: Of the value.
+        ratio: How many times better ours is; none for ours.
+        low: Smallest value of a round.
+        high: Greatest value of a round.
+        n: Number of rounds.
+    """
+
+    case: str
+    system: str
+    value: float
+    unit: str
+    ratio: float | None
+    low: float
+    high: float
+    n: int
+
+
+class Worker:
+    """A process that does rounds of one system's work.
+
+    Args:
+        task: A function of the module `benchmarks.systems.SYSTEM`'s own.
+        system: Name of the system, `module` or `module:variant`.
+        options: Arguments of the function, JSON types.
+    """
+
+    def __init__(self, task: str, system: str, options: Mapping[str, Any]):
+        self.system = system
+        command = [sys.executable, "-m", "benchmarks.worker", task, system, json.dumps(options)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.about = self._answer()
+
+    def round(self) -> dict[str, float]:
+        """Does one round; returns `value` (of the unit that `about` names) and `peak_rss_mib`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("round\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise SystemExit(f"benchmark of {self.system} ended early, see above")
+
+
+def arguments(description: str, rounds: int) -> argparse.ArgumentParser:
+    """Returns the flags that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as data")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"rounds a system [{rounds}]")
+    parser.add_argument("--quick", action="store_true", help="one round: shows that it works")
+    parser.add_argument("--only", nargs="*", metavar="SYSTEM", help="these peers alone")
+    return parser
+
+
+def photographs() -> Path:
+    """Returns the folder of the photographs, `CATSDOGS_PHOTOS`."""
+    folder = Path(os.environ.get("CATSDOGS_PHOTOS", "../shared/data/catsdogs"))
+    if not folder.is_dir():
+        raise SystemExit(f"no photographs in {str(folder)!r}: set CATSDOGS_PHOTOS")
+    return folder.absolute()
+
+
+def compare(
+    case: str,
+    task: str,
+    systems: Sequence[str],
+    options: Mapping[str, Any],
+    flags: argparse.Namespace,
+    key: str = "value",
+    unit: str | None = None,
+    ours: str = "",
+) -> tuple[list[Row], dict[str, str]]:
+    """Runs the rounds of all systems in turn.
+
+    Args:
+        case: Name of the table's rows.
+        task: The work, see `benchmarks.worker`.
+        systems: Peers; ours is added in front.
+        options: Arguments of the work.
+        flags: Of `arguments`.
+        key: Which figure of a round counts.
+        unit: Its unit; none: the one that the worker names. Of "MiB" and "s" less is better.
+        ours: Variant of ours.
+
+    Returns:
+        The rows, and the versions of everything that took part.
+    """
+    first = f"{OURS} {ours}".strip()
+    wanted = [first, *(s for s in systems if flags.only is None or s in flags.only)]
+    rounds = 1 if flags.quick else flags.rounds
+    workers = [Worker(task, system, {**options, "quick": flags.quick}) for system in wanted]
+    values: dict[str, list[float]] = {system: [] for system in wanted}
+    try:
+        for _ in range(rounds):
+            for worker in workers:
+                values[worker.system].append(worker.round()[key])
+    finally:
+        for worker in workers:
+            worker.__exit__()
+    named = unit or str(workers[0].about["unit"])
+    medians = {system: statistics.median(found) for system, found in values.items()}
+    rows = []
+    for system, found in values.items():
+        quotient = medians[first] / medians[system]
+        better = 1 / quotient if named in ("MiB", "s") else quotient
+        ratio = None if system == first else better
+        median = medians[system]
+        rows.append(Row(case, system, median, named, ratio, min(found), max(found), rounds))
+    versions = {k: v for worker in workers for k, v in worker.about["versions"].items()}
+    return rows, versions
+
+
+def cpu_name() -> str:
+    """Returns the model of the CPU and the number of its cores that this process may use."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    extension = next((e for e in ("avx512f", "avx2") if e in flags.split()), "")
+    cores = len(os.sched_getaffinity(0))
+    return f"{names[0] if names else platform.processor()}, {extension}, {cores} cores"
+
+
+def report(rows: Sequence[Row], versions: Mapping[str, str], flags: argparse.Namespace) -> None:
+    """Prints the table, and writes it as data if asked to."""
+    about = {"python": platform.python_version(), **versions}
+    print(f"\n{cpu_name()}; {', '.join(f'{k} {v}' for k, v in sorted(about.items()))}\n")
+    print("| case | system | median (lowest to highest of n) | ours is better by |")
+    print("|---|---|---|---|")
+    for row in rows:
+        spread = f"{row.value:,.4g} {row.unit} ({row.low:,.4g} to {row.high:,.4g}, n = {row.n})"
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f} x"
+        print(f"| {row.case} | {row.system} | {spread} | {ratio} |")
+    if flags.json:
+        tree = {"cpu": cpu_name(), "versions": about, "rows": [dataclasses.asdict(r) for r in rows]}
+        flags.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")

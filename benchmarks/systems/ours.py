@@ -1,0 +1,104 @@
+"""This library."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from catsdogs_jax import runtime
+from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.data.dataset import load_dataset
+from catsdogs_jax.data.pipeline import Feed, PictureSet
+from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.task import Task
+from catsdogs_jax.training.fastest import fastest_trainer
+from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.sharding import make_sharding
+
+Work = tuple[Callable[[], float], str, list[str]]
+_CONFIG = "configs/seed_cnn.py"
+_PACKAGES = ["jax", "jaxlib", "flax", "llvmlite"]
+
+
+def train_step(variant: str, *, size: int, batch: int, steps: int, quick: bool) -> Work:
+    """Forward, backward and Adam of the seed CNN on uint8 pictures; no augmentation."""
+    runtime.start()
+    overrides = {
+        "data.dir": "unused",
+        "data.image_size": str(size),
+        "data.batch_size": str(batch),
+        "augment.zoom": "(1.0, 1.0)",
+        "augment.shear": "0.0",
+        "augment.flip": "False",
+        "train.ema_decay": "0.0",
+    }
+    config = read_config(_CONFIG, overrides)
+    preprocessing = Preprocessing(size, "stretch", Task("binary", ("cat", "dog")))
+    plan, sharding = make_plan(config, 2000), make_sharding(1)
+    trainer = fastest_trainer(config, preprocessing, sharding, plan, (), None)
+    rng = np.random.default_rng(0)
+    values = {
+        "image": rng.integers(0, 256, (batch, size, size, 3)).astype(np.uint8),
+        "target": rng.integers(0, 2, (batch, 1)).astype(np.float32),
+        "mask": np.ones(batch, bool),
+        "index": np.arange(batch, dtype=np.int32),
+    }
+    fed = {name: jax.device_put(value, sharding.batch) for name, value in values.items()}
+    state: Any = trainer.initialize()
+
+    def work() -> float:
+        nonlocal state
+        for _ in range(steps):
+            state, metrics = trainer.train(state, fed)
+            float(metrics["loss"])  # Each system reads its loss after every step.
+        return float(steps * batch)
+
+    work()
+    return work, "images/s", _PACKAGES
+
+
+def epoch(variant: str, *, folder: str, batch: int, steps: int, quick: bool) -> Work:
+    """An epoch of the notebook's experiment: read, augment, train; the pictures are cached."""
+    runtime.start()
+    config = read_config(_CONFIG, {"data.dir": folder, "data.batch_size": str(batch)})
+    sharding, dataset = make_sharding(1), load_dataset(config)
+    pictures = dataset.splits["train"]
+    plan = make_plan(config, len(pictures))
+    trainer = fastest_trainer(config, dataset.preprocessing, sharding, plan, (), None)
+    state: Any = trainer.initialize()
+    done = 0
+
+    def work() -> float:
+        nonlocal state, done
+        batches = pictures.training_batches(done, done + steps, batch, config.seed)
+        for fed in Feed(batches, sharding.batch):
+            state, _ = trainer.train(state, fed)
+        jax.block_until_ready(state)
+        done += steps
+        return float(steps * batch)
+
+    work()
+    return work, "images/s", _PACKAGES
+
+
+def read(variant: str, *, folder: str, size: int, batch: int, quick: bool) -> Work:
+    """Files, or the cache, to batches on the device."""
+    runtime.start()
+    cached = variant == "cached"
+    overrides = {"data.dir": folder, "data.image_size": str(size), "data.batch_size": str(batch)}
+    config = read_config(_CONFIG, {**overrides, "data.cache_mb": "4096" if cached else "0"})
+    pictures: PictureSet = load_dataset(config).splits["train"]
+    sharding, steps = make_sharding(1), len(pictures) // batch
+    done = 0
+
+    def work() -> float:
+        nonlocal done
+        batches = pictures.training_batches(done, done + steps, batch, 0)
+        for fed in Feed(batches, sharding.batch):
+            jax.block_until_ready(fed["image"])
+        done += steps
+        return float(steps * batch)
+
+    work()
+    return work, "images/s", ["jax", "tensorflow"]
