@@ -173,14 +173,12 @@ def _parts(values: jax.Array, size: int) -> list[jax.Array]:
 
 
 def _moved_average(state: TrainState, params: Params, decay: float) -> Params | None:
-    """Moves the average towards the parameters; it is the debiased one at every step.
+    """Moves the average towards the parameters, faster at first so that it forgets the start.
 
-    Debiased means that the initial parameters have no weight: the share of the new ones is
-    (1 - decay) / (1 - decay ** t) after t steps, so at first the average is the plain mean.
-    Source: Kingma and Ba, 2015, section 3, https://arxiv.org/abs/1412.6980
+    Source: the warm-up of `tf.train.ExponentialMovingAverage(num_updates=...)`.
     """
     if state.average is None:
         return None
-    steps = (state.step + 1).astype(jnp.float32)
-    share = (1.0 - decay) / (1.0 - decay**steps)
-    return jax.tree.map(lambda old, new: old + share * (new - old), state.average, params)
+    step = state.step.astype(jnp.float32)
+    share = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda old, new: share * old + (1 - share) * new, state.average, params)
