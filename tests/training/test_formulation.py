@@ -103,9 +103,16 @@ def test_what_was_measured_is_remembered_by_the_machine(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CATSDOGS_CACHE", str(tmp_path))
-    slow = {"compiled": 2.0, "native": 1.0}
-    times = [slow, {"compiled": 1.0, "native": 2.0}]
-    monkeypatch.setattr(fastest, "seconds_per_step", lambda t: times[0][t.formulation.convolutions])
+    times = [{"compiled": 2.0, "native": 1.0}, {"compiled": 1.0, "native": 2.0}]
+
+    class FakeTrial:
+        def __init__(self, trainer: Trainer):
+            self.trainer, self.seconds = trainer, times[0][trainer.formulation.convolutions]
+
+        def step(self) -> None:
+            pass
+
+    monkeypatch.setattr(fastest, "Trial", FakeTrial)
     assert choose(tiny(model=WIDE)).convolutions == "native"
     times.pop(0)
     assert choose(tiny(model=WIDE)).convolutions == "native"
@@ -116,7 +123,7 @@ def test_what_was_measured_is_remembered_by_the_machine(
 def test_a_run_that_goes_on_repeats_what_it_began_with(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fastest, "seconds_per_step", lambda _: pytest.fail("measured again"))
+    monkeypatch.setattr(fastest, "Trial", lambda _: pytest.fail("measured again"))
     began = {"convolutions": "native", "microbatch": 8}
     assert choose(tiny(model=WIDE), began) == Formulation("native", 8)
 
