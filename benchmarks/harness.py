@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 OURS = "catsdogs_jax"
 
@@ -49,8 +49,8 @@ class Worker:
     """A process that does rounds of one system's work.
 
     Args:
-        task: A function of the module `benchmarks.systems.SYSTEM`'s own.
-        system: Name of the system, `module` or `module:variant`.
+        task: A function of the system's module in `benchmarks.systems`.
+        system: Its name (`benchmarks.worker.MODULES`), and after a space a variant.
         options: Arguments of the function, JSON types.
     """
 
@@ -69,10 +69,8 @@ class Worker:
         self._process.stdin.flush()
         return self._answer()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Ends the process."""
         self._process.kill()
         self._process.wait()
 
@@ -130,7 +128,7 @@ def compare(
     first = f"{OURS} {ours}".strip()
     wanted = [first, *(s for s in systems if flags.only is None or s in flags.only)]
     rounds = 1 if flags.quick else flags.rounds
-    workers = [Worker(task, system, {**options, "quick": flags.quick}) for system in wanted]
+    workers = [Worker(task, system, options) for system in wanted]
     values: dict[str, list[float]] = {system: [] for system in wanted}
     try:
         for _ in range(rounds):
@@ -138,7 +136,7 @@ def compare(
                 values[worker.system].append(worker.round()[key])
     finally:
         for worker in workers:
-            worker.__exit__()
+            worker.close()
     named = unit or str(workers[0].about["unit"])
     medians = {system: statistics.median(found) for system, found in values.items()}
     rows = []

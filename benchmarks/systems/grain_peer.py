@@ -12,7 +12,7 @@ from benchmarks.systems.listing import files
 Work = tuple[Callable[[], float], str, list[str]]
 
 
-def read(variant: str, *, folder: str, size: int, batch: int, quick: bool) -> Work:
+def read(variant: str, *, folder: str, size: int, batch: int) -> Work:
     """Shuffled files, decoded by Pillow in grain's threads."""
 
     def load(example: tuple) -> np.ndarray:

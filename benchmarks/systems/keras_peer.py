@@ -37,7 +37,7 @@ def _start(variant: str) -> str:
     return backend
 
 
-def train_step(variant: str, *, size: int, batch: int, steps: int, quick: bool) -> Work:
+def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
     """`train_on_batch` of float pictures."""
     backend = _start(variant)
     model = seed_cnn(size)
@@ -54,7 +54,7 @@ def train_step(variant: str, *, size: int, batch: int, steps: int, quick: bool) 
     return work, "images/s", ["keras", backend]
 
 
-def epoch(variant: str, *, folder: str, batch: int, steps: int, quick: bool) -> Work:
+def epoch(variant: str, *, folder: str, batch: int, steps: int) -> Work:
     """The notebook's loop: `ImageDataGenerator.flow_from_directory` and `fit`."""
     backend = _start(variant)
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
@@ -75,7 +75,7 @@ def epoch(variant: str, *, folder: str, batch: int, steps: int, quick: bool) -> 
     return work, "images/s", ["keras", backend, "pillow", "scipy"]
 
 
-def read(variant: str, *, folder: str, size: int, batch: int, quick: bool) -> Work:
+def read(variant: str, *, folder: str, size: int, batch: int) -> Work:
     """`keras.utils.image_dataset_from_directory`, which is tf.data."""
     _start("tensorflow")
     import keras

@@ -21,7 +21,7 @@ _CONFIG = "configs/seed_cnn.py"
 _PACKAGES = ["jax", "jaxlib", "flax", "llvmlite"]
 
 
-def train_step(variant: str, *, size: int, batch: int, steps: int, quick: bool) -> Work:
+def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
     """Forward, backward and Adam of the seed CNN on uint8 pictures; no augmentation."""
     runtime.start()
     overrides = {
@@ -58,7 +58,7 @@ def train_step(variant: str, *, size: int, batch: int, steps: int, quick: bool) 
     return work, "images/s", _PACKAGES
 
 
-def epoch(variant: str, *, folder: str, batch: int, steps: int, quick: bool) -> Work:
+def epoch(variant: str, *, folder: str, batch: int, steps: int) -> Work:
     """An epoch of the notebook's experiment: read, augment, train; the pictures are cached."""
     runtime.start()
     config = read_config(_CONFIG, {"data.dir": folder, "data.batch_size": str(batch)})
@@ -82,7 +82,7 @@ def epoch(variant: str, *, folder: str, batch: int, steps: int, quick: bool) -> 
     return work, "images/s", _PACKAGES
 
 
-def read(variant: str, *, folder: str, size: int, batch: int, quick: bool) -> Work:
+def read(variant: str, *, folder: str, size: int, batch: int) -> Work:
     """Files, or the cache, to batches on the device."""
     runtime.start()
     cached = variant == "cached"

@@ -26,7 +26,7 @@ def seed_cnn(size: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), *head)
 
 
-def train_step(variant: str, *, size: int, batch: int, steps: int, quick: bool) -> Work:
+def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
     """Forward, backward and Adam on float pictures; eager, or "compile"."""
     tune_allocator(variant)
     model: Any = seed_cnn(size).to(memory_format=torch.channels_last)
@@ -67,7 +67,7 @@ class Files(torch.utils.data.Dataset):
         return np.asarray(small), label
 
 
-def read(variant: str, *, folder: str, size: int, batch: int, quick: bool) -> Work:
+def read(variant: str, *, folder: str, size: int, batch: int) -> Work:
     """A shuffling DataLoader with a worker a core."""
     loader = torch.utils.data.DataLoader(
         Files(files(folder), size),

@@ -53,7 +53,7 @@ def test_ratios_are_above_one_where_ours_is_the_better(monkeypatch: pytest.Monke
         def round(self) -> dict[str, float]:
             return {"value": values[self.system].pop(0)}
 
-        def __exit__(self, *_: object) -> None:
+        def close(self) -> None:
             pass
 
     monkeypatch.setattr(harness, "Worker", Fake)
