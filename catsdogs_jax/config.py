@@ -144,6 +144,11 @@ class EvalConfig:
     mirror: bool = option(
         False, "Average the logits of a picture and its mirror image; predictions do the same."
     )
+    zooms: tuple[float, ...] = option(
+        (1.0,),
+        "Average the logits over these zooms (above 1 shows more); predictions do the same.",
+        above=0,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

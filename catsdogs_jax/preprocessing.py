@@ -25,6 +25,7 @@ class Preprocessing:
         task: The kind of labels and the class names.
         threshold: Probability from which a binary or multi-label class is predicted.
         mirror: Whether the logits of a picture and of its mirror image are averaged.
+        zooms: Zooms of the views whose logits are averaged, see `catsdogs_jax.augment.zoomed`.
     """
 
     image_size: int
@@ -32,6 +33,7 @@ class Preprocessing:
     task: Task
     threshold: float = 0.5
     mirror: bool = False
+    zooms: tuple[float, ...] = (1.0,)
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
@@ -64,5 +66,6 @@ class Preprocessing:
             task=Task(task["kind"], tuple(task["classes"])),
             mean=tuple(values.pop("mean")),
             std=tuple(values.pop("std")),
+            zooms=tuple(values.pop("zooms", (1.0,))),
             **values,
         )

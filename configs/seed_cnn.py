@@ -3,7 +3,8 @@
     python -m catsdogs_jax.train --config configs/seed_cnn.py --config.data.dir=PHOTOS
 
 Results, hardware and versions are in the README under "The seed's experiment". The average of the
-weights (`ema_decay`) and of the mirror image (`mirror`) are ours; the rest is the notebook's.
+weights (`ema_decay`) and of the views at evaluation (`mirror`, `zooms`) are ours; the rest is the
+notebook's.
 """
 
 import ml_collections
@@ -23,5 +24,5 @@ def get_config() -> ml_collections.ConfigDict:
         "schedule": "constant",
         "ema_decay": 0.999,
     }
-    config.eval = {"every_epochs": 1, "batch_size": 100, "mirror": True}
+    config.eval = {"every_epochs": 1, "batch_size": 100, "mirror": True, "zooms": (0.85, 1.0, 1.15)}
     return config

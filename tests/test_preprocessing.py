@@ -11,7 +11,12 @@ from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 
 SOME = Preprocessing(
-    32, "crop", Task("binary", ("a", "b")), mean=(0.5, 0.4, 0.3), std=(0.2, 0.1, 0.5)
+    32,
+    "crop",
+    Task("binary", ("a", "b")),
+    zooms=(0.9, 1.0),
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2, 0.1, 0.5),
 )
 
 

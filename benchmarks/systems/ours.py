@@ -9,7 +9,8 @@ import numpy as np
 from catsdogs_jax import runtime
 from catsdogs_jax.config_reader import read_config
 from catsdogs_jax.data.dataset import load_dataset
-from catsdogs_jax.data.pipeline import Feed, PictureSet
+from catsdogs_jax.data.feed import Feed
+from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.fastest import fastest_trainer

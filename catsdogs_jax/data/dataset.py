@@ -47,6 +47,7 @@ def load_dataset(config: Config) -> Dataset:
         resize=config.data.resize,
         task=manifest.task,
         mirror=config.eval.mirror,
+        zooms=config.eval.zooms,
     )
     splits = picture_sets(manifest, preprocessing, config.data.cache_mb)
     return Dataset(manifest, preprocessing, splits, tuple(find_leaks(manifest.pictures)))

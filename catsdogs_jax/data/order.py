@@ -12,23 +12,30 @@ import numpy as np
 
 from catsdogs_jax.data.tensorflow import tf
 
+_PADDING = 498247692
+"""First of the three numbers of a key, as TensorFlow's `index_shuffle` sets it."""
 
-def index_at(position: Any, count: int, seed: int) -> Any:
-    """Returns the picture at a position of the endless training sequence.
+
+def indices_at(positions: Any, count: int, seed: int) -> Any:
+    """Returns the pictures at some positions of the endless training sequence.
 
     Source: `tf.random.experimental.index_shuffle`, a stateless format-preserving permutation.
 
     Args:
-        position: Scalar int64 tensor, 0 or more.
+        positions: int64 tensor [n], 0 or more.
         count: Number of pictures.
         seed: Seed of the run.
 
     Returns:
-        Scalar int64 tensor, 0 to count - 1.
+        int64 tensor [n], 0 to count - 1.
     """
-    epoch, place = position // count, position % count
-    key = tf().stack([tf().constant(seed, tf().int64), epoch])
-    return tf().random.experimental.index_shuffle(place, seed=key, max_index=count - 1)
+    epochs, places = positions // count, positions % count
+    zeros = tf().zeros_like(epochs)
+    keys = tf().stack([zeros + _PADDING, zeros + seed, epochs], axis=1)
+    last = tf().constant(count - 1, tf().int64)
+    # The function around this operation (TensorFlow 2.21) pads the keys of a vector at the wrong
+    # end; the numbers are those that it finds for each position alone.
+    return tf().raw_ops.RandomIndexShuffle(index=places, seed=keys, max_index=last, rounds=4)
 
 
 def training_indices(first_step: int, last_step: int, batch: int, count: int, seed: int) -> Any:
@@ -41,9 +48,9 @@ def training_indices(first_step: int, last_step: int, batch: int, count: int, se
         count: Number of pictures.
         seed: Seed of the run.
     """
-    positions = tf().data.Dataset.range(first_step * batch, last_step * batch)
-    indices = positions.map(lambda position: index_at(position, count, seed))
-    return indices.batch(batch, drop_remainder=True)
+    steps = tf().data.Dataset.range(first_step, last_step)
+    offsets = tf().range(batch, dtype=tf().int64)
+    return steps.map(lambda step: indices_at(step * batch + offsets, count, seed))
 
 
 def evaluation_indices(count: int, batch: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,16 +1,17 @@
-"""From pictures of a manifest to batches on the devices."""
+"""From pictures of a manifest to batches in memory; `feed` moves them to the devices."""
 
 import collections
 import dataclasses
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from catsdogs_jax.data.decode import load_square, words
+from catsdogs_jax.data.decode import BadPicture, decode_square
 from catsdogs_jax.data.manifest import Picture
 from catsdogs_jax.data.order import evaluation_indices, training_indices
 from catsdogs_jax.data.tensorflow import tf
@@ -20,7 +21,9 @@ from catsdogs_jax.preprocessing import Preprocessing
 Batch = Mapping[str, Any]
 """image uint8 [B, size, size, 3], target float32 [B, outputs], mask bool [B], index int32 [B]."""
 
-_PREFETCHED_BATCHES = 2
+_BATCHES_DECODED_AT_ONCE = 2
+_DECODED_AT_ONCE = 64
+_STEPS_AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +63,29 @@ class PictureSet:
         labels = [label for picture in self.pictures for label in picture.labels]
         return np.bincount(labels, minlength=len(self.preprocessing.task.classes))
 
+    def read(self, index: int) -> np.ndarray:
+        """Reads and decodes one picture: uint8 [size, size, 3].
+
+        Raises:
+            UserError: The file cannot be read any more.
+        """
+        picture, to = self.pictures[index], self.preprocessing
+        try:
+            data = (self.root / picture.file).read_bytes()
+            return decode_square(data, picture, to.image_size, to.resize)
+        except (OSError, BadPicture) as error:
+            raise UserError(
+                f"{picture.file!r} was readable when the run began and is not any more ({error}): "
+                "put it back, or start the run anew"
+            ) from error
+
     def decode_all(self) -> np.ndarray:
         """Decodes every picture: uint8 [n, size, size, 3]."""
         size = self.preprocessing.image_size
         decoded = np.empty((len(self), size, size, 3), np.uint8)
-        loaded = self._load(tf().data.Dataset.range(len(self)))
-        for place, image in enumerate(_naming_bad_files(loaded.as_numpy_iterator())):
-            decoded[place] = image
+        order = tf().data.Dataset.range(len(self)).batch(_DECODED_AT_ONCE)
+        for places, images in self._with_images(order, _DECODED_AT_ONCE):
+            decoded[places] = images
         return decoded
 
     def training_batches(
@@ -75,14 +94,14 @@ class PictureSet:
         """Yields the batches of steps first_step to last_step - 1, always full."""
         order = training_indices(first_step, last_step, batch, len(self), seed)
         mask = np.ones(batch, bool)
-        for indices, images in _naming_bad_files(self._with_images(order, batch)):
+        for indices, images in self._with_images(order, batch):
             yield self._batch(indices, images, mask)
 
     def evaluation_batches(self, batch: int) -> Iterator[Batch]:
         """Yields every picture once, in order; the last batch is padded and masked."""
         plan = evaluation_indices(len(self), batch)
         order = tf().data.Dataset.from_tensor_slices(np.stack([indices for indices, _ in plan]))
-        found = _naming_bad_files(self._with_images(order, batch))
+        found = self._with_images(order, batch)
         for (indices, images), (_, mask) in zip(found, plan, strict=True):
             yield self._batch(indices, images, mask)
 
@@ -97,74 +116,44 @@ class PictureSet:
     def _with_images(self, order: Any, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields (indices [batch], images [batch, size, size, 3]) for a Dataset of indices."""
         if self.cache is not None:
-            cache = self.cache
-            for indices in order.prefetch(_PREFETCHED_BATCHES).as_numpy_iterator():
-                yield indices, cache[indices]
+            for block in order.batch(_STEPS_AT_ONCE).prefetch(1).as_numpy_iterator():
+                for indices in block:
+                    yield indices, self.cache[indices]
             return
-        images = self._load(order.unbatch()).batch(batch)
-        both = tf().data.Dataset.zip((order, images)).prefetch(_PREFETCHED_BATCHES)
-        yield from both.as_numpy_iterator()
-
-    def _load(self, indices: Any) -> Any:
-        paths = tf().constant([str(self.root / picture.file) for picture in self.pictures])
-        plain = tf().constant([picture.plain_jpeg for picture in self.pictures])
-        orientations = tf().constant([picture.orientation for picture in self.pictures])
-        size, resize = self.preprocessing.image_size, self.preprocessing.resize
-        return indices.map(
-            lambda i: load_square(paths[i], plain[i], orientations[i], size, resize),
-            num_parallel_calls=tf().data.AUTOTUNE,
-            deterministic=True,
-        )
+        decoding: collections.deque[_Decoding] = collections.deque()
+        for indices in order.prefetch(_BATCHES_DECODED_AT_ONCE).as_numpy_iterator():
+            decoding.append(_Decoding(self, indices))
+            if len(decoding) > _BATCHES_DECODED_AT_ONCE:
+                yield decoding.popleft().result()
+        for last in decoding:
+            yield last.result()
 
 
-def _naming_bad_files(batches: Iterable[Any]) -> Iterator[Any]:
-    """Turns TensorFlow's error about a file that changed after the scan into one line."""
-    try:
-        yield from batches
-    except tf().errors.OpError as error:
-        raise UserError(
-            f"a picture that was readable when the run began is not any more: {words(error)}; "
-            "put it back, or start the run anew"
-        ) from error
+class _Decoding:
+    """The pictures of a batch while threads read and decode them.
 
-
-@dataclasses.dataclass
-class Feed:
-    """Moves batches to the devices ahead of their use, and measures the time spent waiting.
-
-    Attributes:
-        waited: Seconds that the reader has waited for the next batch so far.
+    This is no operation of a tf.data map: an iterator that is given up waits for its maps with
+    Python's lock in its hand, and a map in Python (Pillow) waits for the lock. Nor is it faster.
     """
 
-    batches: Iterator[Batch]
-    sharding: jax.sharding.Sharding
-    depth: int = 2
-    waited: float = 0.0
+    def __init__(self, pictures: PictureSet, indices: np.ndarray):
+        size = pictures.preprocessing.image_size
+        self._pictures, self._indices = pictures, indices
+        self._images = np.empty((len(indices), size, size, 3), np.uint8)
+        workers = os.cpu_count() or 1
+        self._parts = [_threads().submit(self._decode, k, workers) for k in range(workers)]
 
-    def __post_init__(self) -> None:
-        self._queue: collections.deque[Batch] = collections.deque()
+    def _decode(self, first: int, step: int) -> None:
+        for place in range(first, len(self._indices), step):
+            self._images[place] = self._pictures.read(self._indices[place])
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        start = time.perf_counter()
-        try:
-            while len(self._queue) < self.depth:
-                batch = next(self.batches, None)
-                if batch is None:
-                    break
-                self._queue.append(to_devices(batch, self.sharding))
-            if not self._queue:
-                raise StopIteration
-            return self._queue.popleft()
-        finally:
-            self.waited += time.perf_counter() - start
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """Waits; returns (indices [batch], images [batch, size, size, 3])."""
+        for part in self._parts:
+            part.result()
+        return self._indices, self._images
 
 
-def to_devices(batch: Batch, sharding: jax.sharding.Sharding) -> Batch:
-    """Splits a batch of numpy arrays over the devices by their first axis."""
-    return {
-        name: jax.make_array_from_process_local_data(sharding, values)
-        for name, values in batch.items()
-    }
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")

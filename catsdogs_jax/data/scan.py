@@ -11,9 +11,12 @@ from pathlib import Path
 import imagehash
 from PIL import Image
 
-from catsdogs_jax.data.decode import BadPicture, decode, read_header
+from catsdogs_jax.data.decode import BadPicture, decode, jpeg_ratio, read_header
 
 _IN_FLIGHT_PER_CORE = 8
+
+_HASHED_SIZE = 64
+"""Least side of what the perceptual hash is taken from, itself of 32x32 pixels."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,7 +45,9 @@ def scan_file(path: Path) -> Scanned | str:
     try:
         data = path.read_bytes()
         header = read_header(data)
-        pixels = decode(data, header)
+        # Every byte is read whatever the ratio, so that a broken file is found in any case.
+        ratio = jpeg_ratio(header.width, header.height, _HASHED_SIZE, "crop")
+        pixels = decode(data, header, ratio)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     except BadPicture as error:

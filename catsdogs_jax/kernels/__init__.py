@@ -9,5 +9,6 @@ reached through XLA's foreign function interface.
 """
 
 from catsdogs_jax.kernels.conv_pool import conv_relu_pool, supports
+from catsdogs_jax.kernels.resize import resize
 
-__all__ = ["conv_relu_pool", "supports"]
+__all__ = ["conv_relu_pool", "resize", "supports"]

@@ -8,6 +8,9 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 FLOAT, BYTE, INT = ir.FloatType(), ir.IntType(8), ir.IntType(64)
+PIXEL = 4
+"""Lanes of the narrow vectors that hold red, green and blue; the last is not used."""
+
 _POINTER, _VOID, _LANE = ir.PointerType(), ir.VoidType(), ir.IntType(32)
 
 Value = Any
@@ -59,11 +62,6 @@ class Emitter:
         # The handler that calls the task uses these two as well.
         self._malloc = ir.Function(self.module, ir.FunctionType(_POINTER, [INT]), "malloc")
         self._free = ir.Function(self.module, ir.FunctionType(_VOID, [_POINTER]), "free")
-        self._fma = ir.Function(
-            self.module,
-            ir.FunctionType(self._vector, [self._vector] * 3),
-            f"llvm.fma.v{self.lanes}f32",
-        )
 
     def allocate(self, floats: int) -> Value:
         """Returns memory on the heap, not cleared; `release` gives it back."""
@@ -143,13 +141,28 @@ class Emitter:
                 moved.type = _POINTER  # llvmlite would make it a pointer to one item.
         return moved
 
-    def load(self, pointer: Value, offset: int = 0) -> Value:
+    def load(self, pointer: Value, offset: int = 0, lanes: int | None = None) -> Value:
         """Returns a vector of floats."""
-        return self.builder.load(self.at(pointer, offset), typ=self._vector, align=4)
+        vector = ir.VectorType(FLOAT, lanes or self.lanes)
+        return self.builder.load(self.at(pointer, offset), typ=vector, align=4)
+
+    def load_number(self, pointer: Value) -> Value:
+        """Returns a whole number from memory."""
+        return self.builder.load(pointer, typ=INT, align=8)
 
     def load_bytes(self, pointer: Value) -> Value:
         """Returns a vector of bytes, one for each lane."""
         return self.builder.load(pointer, typ=self._bytes, align=1)
+
+    def floats_of(self, found: Value) -> Value:
+        """Returns a vector of bytes as floats."""
+        return self.builder.uitofp(found, self._vector)
+
+    def rounded_bytes(self, vector: Value) -> Value:
+        """Returns floats from 0 to 255 as the nearest bytes."""
+        half = ir.Constant(vector.type, [0.5] * vector.type.count)
+        whole = ir.VectorType(BYTE, vector.type.count)
+        return self.builder.fptoui(self.builder.fadd(vector, half), whole)
 
     def store(self, vector: Value, pointer: Value, offset: int = 0) -> None:
         """Writes a vector of floats."""
@@ -159,13 +172,22 @@ class Emitter:
         """Writes a vector of bytes."""
         self.builder.store(vector, pointer, align=1)
 
-    def splat(self, pointer: Value, offset: int = 0) -> Value:
+    def splat(self, pointer: Value, offset: int = 0, lanes: int | None = None) -> Value:
         """Returns a vector with one float in every lane."""
+        lanes = lanes or self.lanes
         value = self.builder.load(self.at(pointer, offset), typ=FLOAT, align=4)
-        nothing = ir.Constant(self._vector, ir.Undefined)
+        nothing = ir.Constant(ir.VectorType(FLOAT, lanes), ir.Undefined)
         first = self.builder.insert_element(nothing, value, ir.Constant(_LANE, 0))
-        lanes = ir.Constant(ir.VectorType(_LANE, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, nothing, lanes)
+        zeros = ir.Constant(ir.VectorType(_LANE, lanes), [0] * lanes)
+        return self.builder.shuffle_vector(first, nothing, zeros)
+
+    def zeros(self, lanes: int) -> Value:
+        """Returns a vector of zeros of any width."""
+        return ir.Constant(ir.VectorType(FLOAT, lanes), None)
+
+    def smaller(self, a: Value, b: Value) -> Value:
+        """Returns the smaller of two whole numbers."""
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
     def bytes_of(self, number: int) -> Value:
         """Returns a vector with one number in every lane."""
@@ -178,7 +200,10 @@ class Emitter:
 
     def multiply_add(self, a: Value, b: Value, c: Value) -> Value:
         """Returns a * b + c, rounded once."""
-        return self.builder.call(self._fma, [a, b, c])
+        name = f"llvm.fma.v{a.type.count}f32"
+        signature = ir.FunctionType(a.type, [a.type] * 3)
+        fma = self.module.globals.get(name) or ir.Function(self.module, signature, name)
+        return self.builder.call(fma, [a, b, c])
 
     def scratch(self, floats: int) -> Value:
         """Returns memory on the stack."""

@@ -11,9 +11,8 @@ import functools
 from typing import Any
 
 import jax
-import llvmlite.binding as llvm
 
-from catsdogs_jax.kernels.emitter import host
+from catsdogs_jax.kernels.compiler import compile_function
 
 _JOB_HEADER = 24
 """Bytes before the pointers of a job: next task, finished tasks, users."""
@@ -136,9 +135,6 @@ end:
 }}
 """
 
-_machine_code: list[Any] = []
-"""Engines whose code XLA may call as long as the process lives."""
-
 
 def register(name: str, task: str, inputs: int, outputs: int, tasks: int) -> None:
     """Compiles a task and registers it with XLA's CPU backend.
@@ -150,21 +146,8 @@ def register(name: str, task: str, inputs: int, outputs: int, tasks: int) -> Non
         outputs: Number of output arrays.
         tasks: Tasks of a call, numbered from 0; they may run in any order and at once.
     """
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    cpu, features = host()
-    target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
-    module = llvm.parse_assembly(task + _handler(inputs, outputs, tasks))
-    module.verify()
-    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
-    tuning.loop_vectorization = tuning.slp_vectorization = False  # The vectors are chosen already.
-    passes = llvm.create_pass_builder(machine, tuning)
-    passes.getModulePassManager().run(module, passes)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    _machine_code.append(engine)
-    capsule = _capsule()(engine.get_function_address("handler"), None, None)
+    address = compile_function(task + _handler(inputs, outputs, tasks), "handler")
+    capsule = _capsule()(address, None, None)
     jax.ffi.register_ffi_target(name, capsule, platform="cpu")
 
 

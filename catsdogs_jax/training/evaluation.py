@@ -6,7 +6,8 @@ from collections import deque
 import jax
 import numpy as np
 
-from catsdogs_jax.data.pipeline import Feed, PictureSet
+from catsdogs_jax.data.feed import Feed
+from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.training.sharding import Sharding
 from catsdogs_jax.training.state import Params
 from catsdogs_jax.training.trainer import CompiledStep
@@ -49,13 +50,14 @@ def evaluate(
     """
     logits, sums = [], []
     in_flight: deque[jax.Array] = deque()
-    for fed in Feed(pictures.evaluation_batches(batch), sharding.batch):
-        batch_logits, batch_sums = step(params, statistics, fed)
-        logits.append(batch_logits)
-        sums.append(batch_sums)
-        in_flight.append(batch_logits)
-        if len(in_flight) > _IN_FLIGHT:  # Bounds the pictures that wait on the device.
-            in_flight.popleft().block_until_ready()
+    with Feed(pictures.evaluation_batches(batch), sharding.batch) as feed:
+        for fed in feed:
+            batch_logits, batch_sums = step(params, statistics, fed)
+            logits.append(batch_logits)
+            sums.append(batch_sums)
+            in_flight.append(batch_logits)
+            if len(in_flight) > _IN_FLIGHT:  # Bounds the pictures that wait on the device.
+                in_flight.popleft().block_until_ready()
     logits, sums = jax.device_get((logits, sums))  # The one synchronisation of an evaluation.
     count = float(sum(part.count for part in sums))
     return Evaluation(

@@ -10,7 +10,7 @@ import numpy as np
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import Dataset
-from catsdogs_jax.data.pipeline import Feed
+from catsdogs_jax.data.feed import Feed
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.evaluation import evaluate
@@ -64,11 +64,11 @@ class Loop:
             Interrupted: A signal asked to stop; the state is saved.
             UserError: The loss is not finite any more.
         """
-        feed = self._feed(first_step)
         hooks = self.records.hooks(self.plan.steps, self.config.train.profile_steps)
         in_flight: deque[jax.Array] = deque()
-        self.stopwatch.restart(feed.waited)
-        with jax.transfer_guard("disallow"):  # What moves between host and device is asked for.
+        # What moves between host and device is asked for.
+        with self._feed(first_step) as feed, jax.transfer_guard("disallow"):
+            self.stopwatch.restart(feed.waited)
             for step, batch in enumerate(feed, first_step + 1):
                 state, metrics = self.trainer.train(state, batch)
                 in_flight.append(metrics["loss"])

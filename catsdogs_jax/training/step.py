@@ -1,13 +1,14 @@
 """The training step and the evaluation step: pure functions that know no jit and no mesh."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from catsdogs_jax.augment import augment
+from catsdogs_jax.augment import augment, zoomed
 from catsdogs_jax.config import AugmentConfig
 from catsdogs_jax.data.pipeline import Batch
 from catsdogs_jax.preprocessing import Preprocessing
@@ -110,11 +111,19 @@ def eval_step(
         # Passes of a few pictures keep the activations in the CPU's cache, see docs/design.md.
         return jnp.concatenate([model(part) for part in _parts(images, recipe.microbatch)])
 
-    logits = forward(images)
-    if recipe.preprocessing.mirror:
-        logits = 0.5 * (logits + forward(images[:, :, ::-1]))
+    views = list(_views(recipe.preprocessing, images))
+    logits = jnp.mean(jnp.stack([forward(view) for view in views]), axis=0)
     losses = task.losses(logits, batch["target"])
     return logits, Sums.of(losses, task.correct(logits, batch["target"]), batch["mask"])
+
+
+def _views(preprocessing: Preprocessing, images: jax.Array) -> Iterator[jax.Array]:
+    """Yields the pictures [B, size, size, 3] in each of the ways whose logits are averaged."""
+    for zoom in preprocessing.zooms:
+        view = zoomed(images, zoom)
+        yield view
+        if preprocessing.mirror:
+            yield view[:, :, ::-1]
 
 
 def picture_keys(seed: int, step: jax.Array, batch: int) -> jax.Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from catsdogs_jax.augment.affine import random_affine, resample
+from catsdogs_jax.augment.affine import random_affine, resample, zoomed
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 31, 3)).astype(np.float32)
 
@@ -53,3 +53,9 @@ def test_matrices_stay_within_their_ranges() -> None:
     assert np.abs(angle).max() > 9
     assert 0.4 < (mirror < 0).mean() < 0.6
     assert (matrices[:, 1, 0] == 0).all()
+
+
+@pytest.mark.parametrize("zoom", [0.5, 0.85, 1.0, 1.15])
+def test_a_zoom_known_in_advance_is_the_same_resampling(zoom: float) -> None:
+    expected = resample(jnp.asarray(IMAGE), zoom * jnp.eye(2))
+    np.testing.assert_allclose(zoomed(jnp.asarray(IMAGE)[None], zoom)[0], expected, atol=2e-3)

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 from catsdogs_jax.config import DataConfig
 from catsdogs_jax.data.manifest import Manifest, build_manifest
-from catsdogs_jax.data.pipeline import Feed, PictureSet
+from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.sources import list_folder
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
@@ -62,18 +61,6 @@ def test_a_picture_that_disappears_stops_the_run_with_its_name(manifest: Manifes
     (manifest.root / made.pictures[3].file).unlink()
     with pytest.raises(UserError, match=f"{made.pictures[3].file}[^\n]*put it back"):
         list(made.evaluation_batches(8))
-
-
-def test_the_feed_gives_every_batch_on_the_devices_and_measures_waiting(
-    manifest: Manifest,
-) -> None:
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[:4]), ("data",))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    feed = Feed(pictures(manifest).evaluation_batches(8), sharding)
-    batches = list(feed)
-    assert len(batches) == 3
-    assert all(batch["image"].sharding == sharding for batch in batches)
-    assert feed.waited > 0
 
 
 def test_class_counts_are_counted(manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from catsdogs_jax.augment import zoomed
 from catsdogs_jax.config import Config
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
@@ -129,6 +130,23 @@ def test_a_mirrored_evaluation_is_the_mean_of_both_and_knows_no_left_from_right(
         logits, _ = mirrored.evaluate(state.params, {}, view)
         np.testing.assert_allclose(logits, (one + other) / 2, rtol=1e-5, atol=1e-6)
     assert np.abs(one - other).max() > 1e-3
+
+
+def test_a_zoomed_evaluation_is_the_mean_over_its_views(tiny: Tiny) -> None:
+    config, zooms = tiny(), (0.8, 1.25)
+    preprocessing = Preprocessing(16, "stretch", TASKS[0], mirror=True, zooms=zooms)
+    plan, sharding = make_plan(config, 24), make_sharding(1)
+    plain, averaged = trainer_of(config), build_trainer(config, preprocessing, sharding, plan, ())
+    state, batch = plain.initialize(), batch_for(plain)
+    views = [
+        {**batch, "image": zoomed(batch["image"].astype(jnp.float32), zoom)[:, :, ::turn]}
+        for zoom in zooms
+        for turn in (1, -1)
+    ]
+    model = merge_model(plain.recipe.graphdef, state.params, {})
+    expected = np.mean([model(preprocessing.normalize(view["image"])) for view in views], axis=0)
+    logits, _ = averaged.evaluate(state.params, {}, batch)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_sums_count_every_picture(tiny: Tiny) -> None:
