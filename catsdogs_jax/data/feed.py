@@ -84,6 +84,8 @@ class Feed:
 
 def to_devices(batch: Batch, sharding: jax.sharding.Sharding) -> Batch:
     """Splits a batch of numpy arrays over the devices by their first axis."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(batch, sharding)
     return {
         name: jax.make_array_from_process_local_data(sharding, values)
         for name, values in batch.items()

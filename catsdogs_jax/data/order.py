@@ -6,40 +6,42 @@ any step, and a batch may hold the end of one epoch and the start of the next: n
 dropped or repeated.
 """
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
 from catsdogs_jax.data.tensorflow import tf
 
+_STEPS_AT_ONCE = 64
 _PADDING = 498247692
 """First of the three numbers of a key, as TensorFlow's `index_shuffle` sets it."""
 
 
-def indices_at(positions: Any, count: int, seed: int) -> Any:
+def indices_at(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Returns the pictures at some positions of the endless training sequence.
 
     Source: `tf.random.experimental.index_shuffle`, a stateless format-preserving permutation.
 
     Args:
-        positions: int64 tensor [n], 0 or more.
+        positions: int64 [n], 0 or more.
         count: Number of pictures.
         seed: Seed of the run.
 
     Returns:
-        int64 tensor [n], 0 to count - 1.
+        int64 [n], 0 to count - 1.
     """
-    epochs, places = positions // count, positions % count
-    zeros = tf().zeros_like(epochs)
-    keys = tf().stack([zeros + _PADDING, zeros + seed, epochs], axis=1)
-    last = tf().constant(count - 1, tf().int64)
+    epochs, places = np.divmod(positions, count)
+    keys = np.stack([np.full_like(epochs, _PADDING), np.full_like(epochs, seed), epochs], axis=1)
     # The function around this operation (TensorFlow 2.21) pads the keys of a vector at the wrong
     # end; the numbers are those that it finds for each position alone.
-    return tf().raw_ops.RandomIndexShuffle(index=places, seed=keys, max_index=last, rounds=4)
+    shuffle = tf().raw_ops.RandomIndexShuffle
+    return shuffle(index=places, seed=keys, max_index=np.int64(count - 1), rounds=4).numpy()
 
 
-def training_indices(first_step: int, last_step: int, batch: int, count: int, seed: int) -> Any:
-    """Returns a `tf.data.Dataset` of int64 [batch] picture indices, one for each step.
+def training_indices(
+    first_step: int, last_step: int, batch: int, count: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Yields int64 [batch] picture indices, one array for each step.
 
     Args:
         first_step: The first step to yield, 0 for a new run.
@@ -48,9 +50,10 @@ def training_indices(first_step: int, last_step: int, batch: int, count: int, se
         count: Number of pictures.
         seed: Seed of the run.
     """
-    steps = tf().data.Dataset.range(first_step, last_step)
-    offsets = tf().range(batch, dtype=tf().int64)
-    return steps.map(lambda step: indices_at(step * batch + offsets, count, seed))
+    for first in range(first_step, last_step, _STEPS_AT_ONCE):
+        last = min(first + _STEPS_AT_ONCE, last_step)
+        positions = np.arange(first * batch, last * batch)
+        yield from indices_at(positions, count, seed).reshape(last - first, batch)
 
 
 def evaluation_indices(count: int, batch: int) -> list[tuple[np.ndarray, np.ndarray]]:

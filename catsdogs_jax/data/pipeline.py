@@ -3,8 +3,9 @@
 import collections
 import dataclasses
 import functools
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import numpy as np
 from catsdogs_jax.data.decode import BadPicture, decode_square
 from catsdogs_jax.data.manifest import Picture
 from catsdogs_jax.data.order import evaluation_indices, training_indices
-from catsdogs_jax.data.tensorflow import tf
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 
@@ -23,7 +23,8 @@ Batch = Mapping[str, Any]
 
 _BATCHES_DECODED_AT_ONCE = 2
 _DECODED_AT_ONCE = 64
-_STEPS_AT_ONCE = 64
+_ALIGNMENT = 64
+_THREADS = os.cpu_count() or 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +84,9 @@ class PictureSet:
         """Decodes every picture: uint8 [n, size, size, 3]."""
         size = self.preprocessing.image_size
         decoded = np.empty((len(self), size, size, 3), np.uint8)
-        order = tf().data.Dataset.range(len(self)).batch(_DECODED_AT_ONCE)
-        for places, images in self._with_images(order, _DECODED_AT_ONCE):
-            decoded[places] = images
+        starts = range(_DECODED_AT_ONCE, len(self), _DECODED_AT_ONCE)
+        for indices, images in self._with_images(np.split(np.arange(len(self)), starts)):
+            decoded[indices] = images
         return decoded
 
     def training_batches(
@@ -94,14 +95,13 @@ class PictureSet:
         """Yields the batches of steps first_step to last_step - 1, always full."""
         order = training_indices(first_step, last_step, batch, len(self), seed)
         mask = np.ones(batch, bool)
-        for indices, images in self._with_images(order, batch):
+        for indices, images in self._with_images(order):
             yield self._batch(indices, images, mask)
 
     def evaluation_batches(self, batch: int) -> Iterator[Batch]:
         """Yields every picture once, in order; the last batch is padded and masked."""
         plan = evaluation_indices(len(self), batch)
-        order = tf().data.Dataset.from_tensor_slices(np.stack([indices for indices, _ in plan]))
-        found = self._with_images(order, batch)
+        found = self._with_images(indices for indices, _ in plan)
         for (indices, images), (_, mask) in zip(found, plan, strict=True):
             yield self._batch(indices, images, mask)
 
@@ -113,15 +113,15 @@ class PictureSet:
             "index": indices.astype(np.int32),
         }
 
-    def _with_images(self, order: Any, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields (indices [batch], images [batch, size, size, 3]) for a Dataset of indices."""
+    def _with_images(self, order: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields (indices [batch], images [batch, size, size, 3]) for arrays of indices."""
         if self.cache is not None:
-            for block in order.batch(_STEPS_AT_ONCE).prefetch(1).as_numpy_iterator():
-                for indices in block:
-                    yield indices, self.cache[indices]
+            for indices in order:
+                images = aligned_empty((len(indices), *self.cache.shape[1:]))
+                yield indices, np.take(self.cache, indices, axis=0, out=images, mode="clip")
             return
         decoding: collections.deque[_Decoding] = collections.deque()
-        for indices in order.prefetch(_BATCHES_DECODED_AT_ONCE).as_numpy_iterator():
+        for indices in order:
             decoding.append(_Decoding(self, indices))
             if len(decoding) > _BATCHES_DECODED_AT_ONCE:
                 yield decoding.popleft().result()
@@ -139,12 +139,11 @@ class _Decoding:
     def __init__(self, pictures: PictureSet, indices: np.ndarray):
         size = pictures.preprocessing.image_size
         self._pictures, self._indices = pictures, indices
-        self._images = np.empty((len(indices), size, size, 3), np.uint8)
-        workers = os.cpu_count() or 1
-        self._parts = [_threads().submit(self._decode, k, workers) for k in range(workers)]
+        self._images = aligned_empty((len(indices), size, size, 3))
+        self._parts = [_threads().submit(self._decode, k) for k in range(_THREADS)]
 
-    def _decode(self, first: int, step: int) -> None:
-        for place in range(first, len(self._indices), step):
+    def _decode(self, first: int) -> None:
+        for place in range(first, len(self._indices), _THREADS):
             self._images[place] = self._pictures.read(self._indices[place])
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
@@ -154,6 +153,14 @@ class _Decoding:
         return self._indices, self._images
 
 
+def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
+    """Returns uint8 memory of a shape, not cleared, that XLA's CPU backend uses without a copy."""
+    size = math.prod(shape)
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].reshape(shape)
+
+
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")

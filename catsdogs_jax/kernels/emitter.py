@@ -117,7 +117,9 @@ class Emitter:
         """Returns a whole number as a value."""
         return ir.Constant(INT, value)
 
-    def at(self, base: Value, *terms: int | Value | tuple[Value, int], item: Any = FLOAT) -> Value:
+    def at(
+        self, base: Value, *terms: int | Value | tuple[Value, int | Value], item: Any = FLOAT
+    ) -> Value:
         """Returns the pointer `base` moved by a sum of items.
 
         Args:
@@ -132,7 +134,8 @@ class Emitter:
                 continue
             value = term
             if isinstance(term, tuple):
-                value = self.builder.mul(term[0], self.number(term[1]))
+                factor = self.number(term[1]) if isinstance(term[1], int) else term[1]
+                value = self.builder.mul(term[0], factor)
             total = value if total is None else self.builder.add(total, value)
         moved = base
         for offset in (total, self.number(known) if known else None):

@@ -18,6 +18,9 @@ from catsdogs_jax.kernels.emitter import BYTE, INT, PIXEL, Emitter, Value, vecto
 Box = tuple[float, float, float, float]
 """Top, left, height and width of a part of a picture, in its pixels."""
 
+_VECTORS = 4
+"""Vectors of a row that are summed at once."""
+
 
 def resize(image: np.ndarray, rows: int, columns: int, box: Box | None = None) -> np.ndarray:
     """Returns a part of a picture at another size.
@@ -34,8 +37,8 @@ def resize(image: np.ndarray, rows: int, columns: int, box: Box | None = None) -
     height, width = image.shape[:2]
     top, left, tall, wide = box or (0.0, 0.0, float(height), float(width))
     vertical, horizontal = _taps(height, top, tall, rows), _taps(width, left, wide, columns)
-    narrow = -(-vector_registers()[0] // 3)
-    if width < narrow:  # The kernel reads at least one whole vector of each row.
+    narrow = -(-_VECTORS * vector_registers()[0] // 3)
+    if width < narrow:  # The kernel reads at least so much of each row.
         image = np.pad(image, ((0, 0), (0, narrow - width), (0, 0)))
     image = np.ascontiguousarray(image)
     stride = 3 * image.shape[1]
@@ -85,7 +88,7 @@ def _kernel() -> str:
     e = Emitter(8)
     image, first_row, row_weights, first_column, column_weights, sizes, line, result = e.arguments
     stride, columns, row_taps, column_taps = (e.load_number(e.at(sizes, 2 * k)) for k in range(4))
-    last = e.builder.sub(stride, e.number(e.lanes))
+    last = e.builder.sub(stride, e.number(_VECTORS * e.lanes))
 
     def row(y: Value) -> None:
         top = e.load_number(e.at(first_row, y, item=INT))
@@ -93,14 +96,19 @@ def _kernel() -> str:
         weights = e.at(row_weights, e.builder.mul(y, row_taps))
 
         def down(j: Value) -> None:
-            j = e.smaller(j, last)  # The last vector overlaps the one before.
+            j = e.smaller(j, last)  # The last vectors overlap those before.
 
-            def tap(k: Value, total: Value) -> list[Value]:
-                found = e.load_bytes(e.at(start, e.builder.mul(k, stride), j, item=BYTE))
-                return [e.multiply_add(e.splat(e.at(weights, k)), e.floats_of(found), total)]
+            def tap(k: Value, *totals: Value) -> list[Value]:
+                weight = e.splat(e.at(weights, k))
+                places = [(k, stride), j]
+                found = [
+                    e.floats_of(e.load_bytes(e.at(start, *places, v * e.lanes, item=BYTE)))
+                    for v in range(_VECTORS)
+                ]
+                return [e.multiply_add(weight, *pair) for pair in zip(found, totals, strict=True)]
 
-            (total,) = e.loop(row_taps, tap, [e.zero])
-            e.store(total, e.at(line, j))
+            for v, total in enumerate(e.loop(row_taps, tap, [e.zero] * _VECTORS)):
+                e.store(total, e.at(line, j), v * e.lanes)
 
         def along(x: Value) -> None:
             left = e.load_number(e.at(first_column, x, item=INT))
@@ -114,7 +122,7 @@ def _kernel() -> str:
             place = e.builder.add(e.builder.mul(y, columns), x)
             e.store_bytes(e.rounded_bytes(total), e.at(result, (place, 3), item=BYTE))
 
-        e.loop(stride, down, step=e.lanes)
+        e.loop(stride, down, step=_VECTORS * e.lanes)
         e.loop(columns, along)
 
     e.loop(e.index, row)

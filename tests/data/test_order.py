@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from catsdogs_jax.data.order import evaluation_indices, training_indices
+from catsdogs_jax.data.tensorflow import tf
 
 
 def indices(first: int, last: int, batch: int, count: int, seed: int) -> np.ndarray:
-    found = list(training_indices(first, last, batch, count, seed).as_numpy_iterator())
+    found = list(training_indices(first, last, batch, count, seed))
     return np.stack(found) if found else np.zeros((0, batch), np.int64)
 
 
@@ -19,6 +20,14 @@ def test_every_epoch_is_a_permutation_of_all_pictures(count: int, batch: int) ->
         np.testing.assert_array_equal(
             np.sort(stream[epoch * count : (epoch + 1) * count]), np.arange(count)
         )
+
+
+def test_the_numbers_are_those_of_tensorflows_stateless_shuffle() -> None:
+    shuffle = tf().random.experimental.index_shuffle
+    found = indices(0, 300, 5, 500, seed=3).ravel()
+    for position in (0, 1, 499, 500, 1499):
+        epoch, place = divmod(position, 500)
+        assert found[position] == shuffle(place, seed=[3, epoch], max_index=499)
 
 
 @pytest.mark.parametrize("first", [0, 1, 5, 12, 20])
