@@ -12,9 +12,6 @@ import numpy as np
 from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.models.summary import summarize
-from catsdogs_jax.reporting.confusion import draw_confusion_matrix
-from catsdogs_jax.reporting.curves import draw_curves
-from catsdogs_jax.reporting.flowchart import Layer, draw_flowchart
 from catsdogs_jax.run_folder import RunFolder, write_json, write_text
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
 from catsdogs_jax.training.loop import Loop
@@ -124,6 +121,11 @@ def draw(
     folder: RunFolder, loop: Loop, rows: Sequence[Mapping[str, Any]], values: Mapping[str, Any]
 ) -> None:
     """Draws the curves, the confusion matrix of the validation split, and the flowchart."""
+    # Matplotlib is imported when the training is over, not while it waits to begin.
+    from catsdogs_jax.reporting.confusion import draw_confusion_matrix
+    from catsdogs_jax.reporting.curves import draw_curves
+    from catsdogs_jax.reporting.flowchart import Layer, draw_flowchart
+
     draw_curves(rows, folder.plots, best_step=values["step"])
     validation = values["splits"]["validation"]
     draw_confusion_matrix(

@@ -1,6 +1,7 @@
 """What a process sets before its first computation."""
 
 import ctypes
+import hashlib
 import logging
 import os
 import platform
@@ -9,6 +10,8 @@ import warnings
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
+_COMPILED_BYTES = 2**30
+_WORTH_KEEPING_SECONDS = 0.1
 
 
 def start() -> None:
@@ -21,6 +24,31 @@ def start() -> None:
     # Odd metadata; a picture that cannot be decoded raises, and is quarantined with the reason.
     warnings.filterwarnings("ignore", module="PIL")
     keep_freed_memory()
+    keep_compilations()
+
+
+def keep_compilations() -> None:
+    """Lets JAX keep what it compiles in the cache folder, the least used of it forgotten first.
+
+    Each kind of CPU has a folder of its own, as its code may not run on another. Does nothing if
+    a folder is configured already (`JAX_COMPILATION_CACHE_DIR`) or none can be made.
+    """
+    import jax
+
+    from catsdogs_jax.data.places import cache_folder
+    from catsdogs_jax.kernels.emitter import host
+
+    if jax.config.jax_compilation_cache_dir:
+        return
+    machine = hashlib.sha256(repr(host()).encode()).hexdigest()[:16]
+    folder = cache_folder() / "compiled" / machine
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", _COMPILED_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING_SECONDS)
 
 
 def keep_freed_memory() -> None:

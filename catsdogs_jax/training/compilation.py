@@ -1,5 +1,7 @@
 """How XLA compiles a step."""
 
+import functools
+
 import jax
 from jax.stages import Compiled, Lowered
 
@@ -8,8 +10,33 @@ _DOTS_ALONE = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDI
 see docs/performance.md."""
 
 
-def compile_for_device(lowered: Lowered) -> Compiled:
-    """Compiles a lowered function with the options that suit its platform."""
+_CACHE_HIT = "/jax/compilation_cache/cache_hits"
+
+
+def compile_or_recall(lowered: Lowered) -> tuple[Compiled, bool]:
+    """Compiles a lowered function with the options that suit its platform.
+
+    Returns:
+        The compiled function, and whether it was in the cache (`runtime.keep_compilations`).
+    """
+    before = len(_hits())
+    return _compile(lowered), len(_hits()) > before
+
+
+@functools.cache
+def _hits() -> list[str]:
+    """Returns a list that grows whenever JAX finds a compiled function in its cache."""
+    found: list[str] = []
+
+    def hear(event: str, **_: str | int) -> None:
+        if event == _CACHE_HIT:
+            found.append(event)
+
+    jax.monitoring.register_event_listener(hear)
+    return found
+
+
+def _compile(lowered: Lowered) -> Compiled:
     if jax.default_backend() != "cpu":
         return lowered.compile()
     try:

@@ -1,10 +1,12 @@
-"""Statistics of predictions, on the host, from well-kept libraries."""
+"""Statistics of predictions, on the host, from well-kept libraries.
+
+SciPy's and scikit-learn's modules are imported where they are used: at the end of a run, not while
+it waits to begin.
+"""
 
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, roc_auc_score
 
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.evaluation import Evaluation
@@ -43,12 +45,16 @@ def wilson_interval(successes: int, n: int) -> list[float]:
 
     Source: Wilson, 1927, https://doi.org/10.1080/01621459.1927.10502953
     """
+    from scipy.stats import binomtest
+
     interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
 
 
 def area_under_roc(true: np.ndarray, probabilities: np.ndarray, task: Task) -> float | None:
     """Returns the area under the ROC curve, a mean over classes (one against the rest) if many."""
+    from sklearn.metrics import roc_auc_score
+
     members = true if task.kind == "multilabel" else np.eye(len(task.classes))[true]
     columns = [1] if task.kind == "binary" else range(len(task.classes))
     areas = []
@@ -78,6 +84,8 @@ def expected_calibration_error(probabilities: np.ndarray, true: np.ndarray, task
 
 def confusions(true: np.ndarray, predicted: np.ndarray, task: Task) -> np.ndarray:
     """Returns counts [classes, classes], rows true; [classes, 2, 2] for multi-label problems."""
+    from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix
+
     if task.kind == "multilabel":
         return multilabel_confusion_matrix(true, predicted)
     return confusion_matrix(true, predicted, labels=range(len(task.classes)))

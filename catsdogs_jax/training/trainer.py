@@ -13,7 +13,7 @@ from catsdogs_jax.config import Config
 from catsdogs_jax.data.pipeline import Batch, PictureSet
 from catsdogs_jax.models import Model, build_model, uses_kernels
 from catsdogs_jax.preprocessing import Preprocessing
-from catsdogs_jax.training.compilation import compile_for_device
+from catsdogs_jax.training.compilation import compile_or_recall
 from catsdogs_jax.training.formulation import Formulation, candidates
 from catsdogs_jax.training.optimizer import make_optimizer
 from catsdogs_jax.training.plan import Plan
@@ -23,14 +23,19 @@ from catsdogs_jax.training.step import EvalRecipe, Recipe, eval_step, train_step
 
 
 class CompiledStep:
-    """A step compiled once, ahead of time; called with other shapes it fails and names them."""
+    """A step compiled once, ahead of time; called with other shapes it fails and names them.
+
+    Attributes:
+        name: What it is, for messages.
+        recalled: Whether an earlier run had compiled it.
+    """
 
     def __init__(
         self, name: str, function: Callable[..., Any], *arguments: Any, **jit_options: Any
     ):
         self.name = name
         lowered = jax.jit(function, static_argnums=0, **jit_options).lower(*arguments)
-        self._compiled = compile_for_device(lowered)
+        self._compiled, self.recalled = compile_or_recall(lowered)
 
     def __call__(self, *arguments: Any) -> Any:
         """Runs the step.

@@ -1,0 +1,88 @@
+"""Process start to first step: uv run --group bench python -m benchmarks.startup."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+
+from benchmarks.harness import OURS, Row, arguments, photographs, report
+
+_STEP = {"size": 150, "batch": 20, "steps": 1}
+_PEERS = ("pytorch", "keras tensorflow", "keras jax")
+
+
+def seconds_to_first_line(command: list[str], cache: str) -> float:
+    """Returns the seconds until a process writes its first JSON line, which ends it."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "CATSDOGS_CACHE": cache},
+    )
+    assert process.stdout is not None
+    found = any(line.startswith("{") for line in process.stdout)
+    seconds = time.perf_counter() - start
+    process.kill()
+    process.wait()
+    if not found:
+        raise SystemExit(f"{' '.join(command)} ended early, see above")
+    return seconds
+
+
+def whole_run(cache: str) -> float:
+    """A run of configs/seed_cnn.py: imports, scan and decoding of all photographs, compilation."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["benchmarks.systems.first_step", "configs/seed_cnn.py", f"{folder}/run"]
+        return seconds_to_first_line([*command, f"data.dir={photographs()}"], cache)
+
+
+def step_alone(system: str, cache: str) -> float:
+    """Imports, compilation and a step on made-up pictures."""
+    command = ["benchmarks.worker", "train_step", system, json.dumps(_STEP)]
+    return seconds_to_first_line(command, cache)
+
+
+def cold(measure: Callable[[str], float]) -> float:
+    """Measures with an empty cache."""
+    with tempfile.TemporaryDirectory() as cache:
+        return measure(cache)
+
+
+def main() -> None:
+    """Measures the start of a run, and of a step beside those of peers."""
+    flags = arguments(__doc__ or "", rounds=5).parse_args()
+    rounds = 1 if flags.quick else flags.rounds
+    peers = [peer for peer in _PEERS if flags.only is None or peer in flags.only]
+    with tempfile.TemporaryDirectory() as kept:
+        measures: Mapping[tuple[str, str], Callable[[], float]] = {
+            ("whole run", f"{OURS} warm"): lambda: whole_run(kept),
+            ("whole run", f"{OURS} cold"): lambda: cold(whole_run),
+            ("step alone", f"{OURS} warm"): lambda: step_alone(OURS, kept),
+            ("step alone", f"{OURS} cold"): lambda: cold(lambda cache: step_alone(OURS, cache)),
+            **{("step alone", peer): lambda peer=peer: step_alone(peer, kept) for peer in peers},
+        }
+        for measure in measures.values():
+            measure()  # Fills the caches, the operating system's among them.
+        found = {key: [] for key in measures}
+        for _ in range(rounds):
+            for key, measure in measures.items():
+                found[key].append(measure())
+    rows, ours = [], {}
+    for (case, system), values in found.items():
+        median = statistics.median(values)
+        base = ours.setdefault(case, median)
+        ratio = None if system == f"{OURS} warm" else median / base
+        rows.append(Row(case, system, median, "s", ratio, min(values), max(values), rounds))
+    packages = ("jax", "tensorflow", "keras", "torch") if peers else ("jax", "tensorflow")
+    report(rows, {name: version(name) for name in packages}, flags)
+
+
+if __name__ == "__main__":
+    main()
