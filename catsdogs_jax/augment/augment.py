@@ -1,9 +1,11 @@
 """The augmentation of a training batch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from catsdogs_jax.augment.affine import random_affine, resample
+from catsdogs_jax.augment.affine import random_affine, resample, resample_by_products
 from catsdogs_jax.config import AugmentConfig
 
 
@@ -25,7 +27,8 @@ def augment(config: AugmentConfig, keys: jax.Array, images: jax.Array) -> jax.Ar
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
         matrix = random_affine(key, flip=config.flip, zoom=config.zoom, shear_degrees=config.shear)
-        return resample(image, matrix)
+        by_products = functools.partial(resample_by_products, sheared=config.shear != 0.0)
+        return jax.lax.platform_dependent(image, matrix, tpu=by_products, default=resample)
 
     return jax.vmap(one)(keys, images)
 

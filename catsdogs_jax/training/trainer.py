@@ -27,6 +27,7 @@ class CompiledStep:
 
     Attributes:
         name: What it is, for messages.
+        compiled: What XLA made of it.
         recalled: Whether an earlier run had compiled it.
     """
 
@@ -35,7 +36,7 @@ class CompiledStep:
     ):
         self.name = name
         lowered = jax.jit(function, static_argnums=0, **jit_options).lower(*arguments)
-        self._compiled, self.recalled = compile_or_recall(lowered)
+        self.compiled, self.recalled = compile_or_recall(lowered)
 
     def __call__(self, *arguments: Any) -> Any:
         """Runs the step.
@@ -45,7 +46,7 @@ class CompiledStep:
                 compilation, which would stall an accelerator for a minute, never happens.
         """
         try:
-            return self._compiled(*arguments)
+            return self.compiled(*arguments)
         except TypeError as error:
             raise TypeError(f"the {self.name} step is compiled once per run: {error}") from error
 
@@ -185,7 +186,7 @@ def compile_evaluation(
         abstract(params, sharding.replicated),
         abstract(statistics, sharding.replicated),
         _abstract_batch(recipe.preprocessing, batch, sharding),
-        out_shardings=sharding.replicated,
+        out_shardings=(sharding.batch, sharding.replicated),  # Logits meet on the host alone.
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from catsdogs_jax.augment.affine import random_affine, resample, zoomed
+from catsdogs_jax.augment.affine import random_affine, resample, resample_by_products, zoomed
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 31, 3)).astype(np.float32)
 
@@ -53,6 +53,16 @@ def test_matrices_stay_within_their_ranges() -> None:
     assert np.abs(angle).max() > 9
     assert 0.4 < (mirror < 0).mean() < 0.6
     assert (matrices[:, 1, 0] == 0).all()
+
+
+@pytest.mark.parametrize("shear", [0.0, 0.2, 20.0])
+def test_products_give_what_the_gather_gives(shear: float) -> None:
+    for seed in range(5):
+        matrix = random_affine(
+            jax.random.key(seed), flip=True, zoom=(0.6, 1.5), shear_degrees=shear
+        )
+        found = resample_by_products(jnp.asarray(IMAGE), matrix, sheared=shear > 0)
+        np.testing.assert_allclose(found, resample(jnp.asarray(IMAGE), matrix), atol=0.02)
 
 
 @pytest.mark.parametrize("zoom", [0.5, 0.85, 1.0, 1.15])

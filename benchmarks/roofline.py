@@ -1,0 +1,76 @@
+"""What a TPU allows, read from its compiler: uv run --extra tpu python -m benchmarks.roofline."""
+
+import argparse
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.task import Task
+from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.topology import absent_tpus
+from catsdogs_jax.training.trainer import build_trainer
+
+_BATCH_OF_A_DEVICE = 128
+_PEAKS = {"v5e": (197e12, 819e9), "v6e": (918e12, 1640e9), "v4": (275e12, 1228e9)}
+"""bfloat16 operations and bytes of memory a second, https://cloud.google.com/tpu/docs/v5e and the
+pages beside it."""
+
+
+def roofline(topology: str) -> dict[str, Any]:
+    """Compiles the training step of configs/seed_cnn.py in bfloat16, and reads its costs."""
+    sharding = absent_tpus(topology)
+    overrides = {
+        "data.dir": "unused",
+        "data.batch_size": str(_BATCH_OF_A_DEVICE * sharding.device_count),
+        "model.dtype": "bfloat16",
+    }
+    config = read_config("configs/seed_cnn.py", overrides)
+    preprocessing = Preprocessing(config.data.image_size, "stretch", Task("binary", ("a", "b")))
+    plan = make_plan(config, 10 * config.data.batch_size)
+    step = build_trainer(config, preprocessing, sharding, plan, ()).train.compiled
+    cost, memory = step.cost_analysis() or {}, step.memory_analysis()
+    assert memory is not None
+    operations, accessed = cost["flops"], cost["bytes accessed"]
+    rate, bandwidth = _PEAKS[topology.split(":")[0]]
+    seconds = max(operations / rate, accessed / bandwidth)
+    return {
+        "case": f"seed CNN, {topology}, {_BATCH_OF_A_DEVICE} pictures of 150x150 a device",
+        "operations_a_picture": operations / _BATCH_OF_A_DEVICE,
+        "bytes_a_picture": accessed / _BATCH_OF_A_DEVICE,
+        "intensity": operations / accessed,
+        "balance": rate / bandwidth,
+        "images_per_second": sharding.device_count * _BATCH_OF_A_DEVICE / seconds,
+        "device_bytes": memory.argument_size_in_bytes + memory.temp_size_in_bytes,
+    }
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as data")
+    parser.add_argument("--topology", nargs="*", default=["v5e:2x4"], metavar="KIND:SHAPE")
+    flags = parser.parse_args()
+    rows = [roofline(topology) for topology in flags.topology]
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "libtpu")}
+    print(f"\n{', '.join(f'{k} {v}' for k, v in versions.items())}\n")
+    print(
+        "| step | operations a picture | bytes a picture | operations a byte (the chip's balance) "
+        "| images/s allowed | memory of a device |"
+    )
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row['case']} | {row['operations_a_picture'] / 1e9:.2f} G "
+            f"| {row['bytes_a_picture'] / 1e6:.1f} MB "
+            f"| {row['intensity']:.1f} ({row['balance']:.0f}) "
+            f"| {row['images_per_second']:,.0f} | {row['device_bytes'] / 2**20:,.0f} MiB |"
+        )
+    if flags.json:
+        flags.json.write_text(json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

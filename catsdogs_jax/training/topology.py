@@ -1,0 +1,38 @@
+"""TPUs that are not there: a step can be compiled for them, and its machine code read."""
+
+import os
+
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh
+
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.training.sharding import Sharding
+
+_ENVIRONMENT = {
+    # Otherwise the compiler asks the network what kind of machine this is.
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+}
+
+
+def absent_tpus(name: str) -> Sharding:
+    """Returns a mesh over TPUs for which steps can be compiled but not run.
+
+    Args:
+        name: Kind and shape, for example "v5e:2x4".
+
+    Raises:
+        UserError: The TPU compiler is not installed, or does not know the name.
+    """
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    try:
+        found = topologies.get_topology_desc(platform="tpu", topology_name=name)
+    except Exception as error:  # The plugin raises several types.
+        raise UserError(
+            f"cannot compile for TPU topology {name!r} (for example v5e:2x4): install the compiler "
+            f"with pip install libtpu ({str(error).splitlines()[0]})"
+        ) from error
+    return Sharding(Mesh(np.array(found.devices), ("data",)))

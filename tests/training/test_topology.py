@@ -1,0 +1,91 @@
+"""Promises of the steps on TPUs, read from what the compiler makes for eight of them."""
+
+import importlib.util
+import os
+import re
+
+import jax
+import pytest
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.task import Task
+from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.topology import absent_tpus
+from catsdogs_jax.training.trainer import Trainer, build_trainer
+
+CONFIG: Config = config_from_dict(
+    {
+        "data": {"dir": "unused", "image_size": 150, "batch_size": 256},
+        "model": {"dtype": "bfloat16"},
+        "augment": {"flip": True, "zoom": (0.8, 1.2), "shear": 0.2},
+        "train": {"epochs": 1, "ema_decay": 0.999},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    if importlib.util.find_spec("libtpu") is None:
+        message = "no TPU compiler: uv run --extra tpu pytest tests/training/test_topology.py"
+        if os.environ.get("CATSDOGS_REQUIRE_TPU_COMPILER") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    preprocessing = Preprocessing(150, "stretch", Task("binary", ("a", "b")), mirror=True)
+    sharding, plan = absent_tpus("v5e:2x4"), make_plan(CONFIG, 2000)
+    return build_trainer(CONFIG, preprocessing, sharding, plan, ())
+
+
+@pytest.fixture(scope="module", params=["training", "evaluation"])
+def code(trainer: Trainer, request: pytest.FixtureRequest) -> str:
+    step = trainer.train if request.param == "training" else trainer.evaluate
+    return step.compiled.as_text()
+
+
+def operations(code: str, *names: str) -> list[str]:
+    """Returns the instructions of some kinds."""
+    pattern = re.compile(rf" = [^=]*?\b({'|'.join(names)})(-start)?\(")
+    return [line.strip() for line in code.splitlines() if pattern.search(line)]
+
+
+def test_the_model_computes_in_bfloat16(code: str) -> None:
+    model = [c for c in operations(code, "convolution") if not re.search(r"hwc->|hpc->", c)]
+    assert len(model) >= 5
+    for convolution in model:
+        assert re.search(r" = bf16\[", convolution), convolution
+
+
+def test_the_parameters_and_what_follows_them_stay_float32(trainer: Trainer) -> None:
+    state = trainer.abstract_state()
+    kept = jax.tree.leaves((state.params, state.average))
+    assert {leaf.dtype for leaf in kept} == {jax.numpy.dtype("float32")}
+
+
+def test_devices_talk_in_few_reductions_and_nothing_else(code: str) -> None:
+    others = ("all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+    assert operations(code, *others) == []
+    # The number of pictures comes first, as the loss is divided by it; then sums and gradients.
+    assert 1 <= len(operations(code, "all-reduce")) <= 3
+
+
+def test_nothing_moves_between_host_and_device(code: str) -> None:
+    assert operations(code, "infeed", "outfeed", "send", "recv") == []
+    assert "callback" not in code
+
+
+def test_there_are_no_gathers_and_no_loops_over_pixels(code: str) -> None:
+    assert operations(code, "gather", "while") == []
+
+
+def test_the_state_is_updated_where_it_lies(trainer: Trainer) -> None:
+    sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trainer.abstract_state())]
+    memory = trainer.train.compiled.memory_analysis()
+    assert memory is not None
+    assert memory.alias_size_in_bytes >= sum(sizes)
+
+
+def test_an_unknown_topology_is_an_error_with_the_mend() -> None:
+    with pytest.raises(UserError, match="'v5e:9x9'.*libtpu"):
+        absent_tpus("v5e:9x9")
