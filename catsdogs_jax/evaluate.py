@@ -13,7 +13,6 @@ from catsdogs_jax.data.dataset import picture_sets
 from catsdogs_jax.data.leaks import find_leaks
 from catsdogs_jax.data.manifest import evaluation_manifest
 from catsdogs_jax.data.sources import list_folder
-from catsdogs_jax.reporting.confusion import draw_confusion_matrix
 from catsdogs_jax.result import Result, split_line, write_predictions
 from catsdogs_jax.run_folder import RunFolder, write_json
 from catsdogs_jax.training.metrics import split_summary
@@ -57,6 +56,8 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
         "fingerprint": manifest.fingerprint,
     }
     write_predictions(folder.predictions, evaluations, sets)
+    from catsdogs_jax.reporting.confusion import draw_confusion_matrix  # Matplotlib: not earlier.
+
     for name, split in splits.items():
         matrix, path = np.array(split["confusion_matrix"]), folder.plots / f"confusion_{name}.png"
         draw_confusion_matrix(matrix, split["classes"], path, title=f"{name} pictures")

@@ -38,7 +38,7 @@ def keep_compilations() -> None:
     from catsdogs_jax.data.places import cache_folder
     from catsdogs_jax.kernels.emitter import host
 
-    if jax.config.jax_compilation_cache_dir:
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     machine = hashlib.sha256(repr(host()).encode()).hexdigest()[:16]
     folder = cache_folder() / "compiled" / machine

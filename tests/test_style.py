@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,11 @@ def test_each_room_knows_only_what_it_must(room: str, strangers: list[str]) -> N
     for path in (REPOSITORY / "catsdogs_jax" / room).rglob("*.py"):
         for stranger in strangers:
             assert f"catsdogs_jax.{stranger}" not in path.read_text(), name(path)
+
+
+def test_nothing_on_the_way_to_the_first_step_imports_what_is_slow_to_import() -> None:
+    modules = "catsdogs_jax.train, catsdogs_jax.evaluate, catsdogs_jax.predict"
+    slow = {"tensorflow", "matplotlib", "sklearn", "scipy.stats", "tensorflow_datasets"}
+    code = f"import sys, {modules}; print(*sorted({slow} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

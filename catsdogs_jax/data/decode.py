@@ -1,19 +1,18 @@
 """One decoder for train, evaluate and predict: file bytes to a square uint8 RGB picture.
 
-JPEG, by far the most common, is decoded by TensorFlow's kernel, in parallel and without Python's
-lock; everything else (PNG, WebP, GIF, BMP, TIFF, CMYK JPEG, 16-bit, palette, alpha) by Pillow.
-EXIF orientation is applied to both.
+JPEG, by far the most common, is decoded by libjpeg-turbo (simplejpeg), without Python's lock and no
+larger than needed; everything else (PNG, WebP, GIF, BMP, TIFF, CMYK JPEG, 16-bit, palette, alpha)
+by Pillow. EXIF orientation is applied to both.
 """
 
 import dataclasses
 import io
-import re
 from typing import Literal, Protocol
 
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from catsdogs_jax.data.tensorflow import tf
 from catsdogs_jax.kernels import resize as resized
 
 MAX_PIXELS = 100_000_000
@@ -52,7 +51,7 @@ class Measured(Protocol):
 
     @property
     def plain_jpeg(self) -> bool:
-        """Whether TensorFlow's decoder is used."""
+        """Whether libjpeg-turbo reads it."""
         ...
 
 
@@ -69,7 +68,7 @@ class Header:
         width: Pixels, after EXIF orientation.
         height: Pixels, after EXIF orientation.
         orientation: EXIF orientation, 1 (upright) to 8.
-        plain_jpeg: Whether TensorFlow's decoder is used.
+        plain_jpeg: Whether libjpeg-turbo reads it.
     """
 
     format: str
@@ -123,9 +122,9 @@ def decode(data: bytes, header: Measured, ratio: int = 1) -> np.ndarray:
     if not header.plain_jpeg:
         return _decode_pillow(data)
     try:
-        return _upright(_decode_jpeg(data, ratio), header.orientation)
-    except tf().errors.InvalidArgumentError as error:
-        raise BadPicture(f"broken JPEG: {words(error)}") from error
+        return _upright(_decode_jpeg(data, header, ratio), header.orientation)
+    except ValueError as error:
+        raise BadPicture(f"broken JPEG: {error}") from error
 
 
 def jpeg_ratio(width: int, height: int, size: int, resize: Resize) -> int:
@@ -194,9 +193,12 @@ def to_square(
     return square
 
 
-def _decode_jpeg(data: bytes, ratio: int) -> np.ndarray:
-    tensor = tf().io.decode_jpeg(data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
-    return np.asarray(memoryview(tensor))  # `tensor.numpy()` would copy the pixels.
+def _decode_jpeg(data: bytes, header: Measured, ratio: int) -> np.ndarray:
+    if ratio == 1:
+        return simplejpeg.decode_jpeg(data)
+    sides = -(-header.height // ratio), -(-header.width // ratio)
+    height, width = sides if header.orientation < 5 else sides[::-1]
+    return simplejpeg.decode_jpeg(data, min_height=height, min_width=width, min_factor=ratio)
 
 
 def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
@@ -223,9 +225,3 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image, np.float64)
     full = 65535.0 if values.max(initial=0) > 255 else 255.0
     return Image.fromarray(np.round(values * (255.0 / full)).clip(0, 255).astype(np.uint8))
-
-
-def words(error: Exception) -> str:
-    """Returns the message of a TensorFlow error on one line, without the names of operations."""
-    text = str(getattr(error, "message", error))
-    return " ".join(re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", text).split())

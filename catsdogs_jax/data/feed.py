@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import jax
@@ -15,19 +15,27 @@ class Feed:
     """Reads batches and moves them to the devices in a thread of its own; a context manager.
 
     Attributes:
-        waited: Seconds that the reader has waited for the next batch so far.
+        waited: Seconds that the reader, and with it the devices, waited for batches so far.
     """
 
-    def __init__(self, batches: Iterator[Batch], sharding: jax.sharding.Sharding, depth: int = 2):
+    def __init__(
+        self,
+        batches: Iterator[Batch],
+        sharding: jax.sharding.Sharding,
+        depth: int = 4,
+        busy: Callable[[], bool] = lambda: False,
+    ):
         """Begins to read.
 
         Args:
             batches: Batches of numpy arrays.
             sharding: How to split their first axis over the devices.
             depth: Batches that may wait on the devices.
+            busy: Whether the devices still work on earlier batches. If they do when a batch
+                comes, they have lost no time, however long the reader has waited.
         """
         self.waited = 0.0
-        self._batches, self._sharding = batches, sharding
+        self._batches, self._sharding, self._busy = batches, sharding, busy
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._read, name="feed", daemon=True)
@@ -56,7 +64,8 @@ class Feed:
             raise StopIteration
         start = time.perf_counter()
         found = self._ready.get()
-        self.waited += time.perf_counter() - start
+        if not self._busy():
+            self.waited += time.perf_counter() - start
         if isinstance(found, BaseException):
             self.close()
             raise found

@@ -10,17 +10,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from catsdogs_jax.data.tensorflow import tf
-
 _STEPS_AT_ONCE = 64
-_PADDING = 498247692
-"""First of the three numbers of a key, as TensorFlow's `index_shuffle` sets it."""
+_ROUNDS = 12
+_LEAST_HALF = 2
 
 
 def indices_at(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Returns the pictures at some positions of the endless training sequence.
-
-    Source: `tf.random.experimental.index_shuffle`, a stateless format-preserving permutation.
 
     Args:
         positions: int64 [n], 0 or more.
@@ -31,11 +27,42 @@ def indices_at(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
         int64 [n], 0 to count - 1.
     """
     epochs, places = np.divmod(positions, count)
-    keys = np.stack([np.full_like(epochs, _PADDING), np.full_like(epochs, seed), epochs], axis=1)
-    # The function around this operation (TensorFlow 2.21) pads the keys of a vector at the wrong
-    # end; the numbers are those that it finds for each position alone.
-    shuffle = tf().raw_ops.RandomIndexShuffle
-    return shuffle(index=places, seed=keys, max_index=np.int64(count - 1), rounds=4).numpy()
+    found = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        found[here] = _permuted(places[here], count, np.random.SeedSequence([seed, epoch]))
+    return found
+
+
+def _permuted(places: np.ndarray, count: int, key: np.random.SeedSequence) -> np.ndarray:
+    """Returns where a permutation of 0 to count - 1, given by its key, takes some places.
+
+    A Feistel network permutes the numbers of an even count of bits; what falls outside goes
+    through it again until it is inside. Memory does not grow with the number of pictures.
+    Source: cycle-walking, Black and Rogaway, 2002, https://doi.org/10.1007/3-540-45760-7_9.
+    """
+    half = np.uint64(max(_LEAST_HALF, ((count - 1).bit_length() + 1) // 2))
+    mask = np.uint64((1 << int(half)) - 1)
+    keys = key.generate_state(_ROUNDS, np.uint64)
+    found = places.astype(np.uint64)
+    outside = np.ones(len(found), bool)
+    while outside.any():
+        left, right = found[outside] >> half, found[outside] & mask
+        for round_key in keys:
+            left, right = right, left ^ (_mixed(right + round_key) & mask)
+        found[outside] = left << half | right
+        outside = found >= np.uint64(count)
+    return found.astype(np.int64)
+
+
+def _mixed(words: np.ndarray) -> np.ndarray:
+    """Scatters 64-bit words: each bit of the result depends on all bits of the word.
+
+    Source: the finalizer of SplitMix64, Steele et al., 2014, https://doi.org/10.1145/2660193.2660195
+    """
+    words = (words ^ words >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ words >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return words ^ words >> np.uint64(31)
 
 
 def training_indices(

@@ -1,18 +1,26 @@
-"""The one door to TensorFlow, which reads pictures and must not touch the accelerators."""
+"""The one door to TensorFlow, which must not touch the accelerators.
+
+TensorFlow Datasets and CLU's writers need it; its import takes longer than all the rest of a start,
+so that nothing on the way to the first step may ask for it.
+"""
 
 import contextlib
 import functools
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+_GREETING = re.compile(r"WARNING: All log messages before|[IWE]\d{4} |To enable the following")
+_NOTHING = re.compile(r"(?!)")
+
 
 @functools.cache
 def _prepared() -> ModuleType:
-    # Pictures are only decoded and resized here: oneDNN would bring nothing but warnings.
+    # TensorFlow computes nothing here: oneDNN would bring nothing but warnings.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     with _quiet_stderr():
         import tensorflow
@@ -32,21 +40,23 @@ def tf() -> Any:
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Holds back what C++ writes to stderr; shows it all if the block fails.
+    """Holds back the greetings that C++ writes to stderr; shows them if the block fails.
 
     TensorFlow greets every process with a screenful about oneDNN and missing CUDA drivers, before
-    its own log level is read.
+    its own log level is read. What others have to say meanwhile is shown at the end.
     """
     sys.stderr.flush()
     real = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
+        greeting = _GREETING
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(real, held.read())
+            greeting = _NOTHING
             raise
         finally:
             os.dup2(real, 2)
             os.close(real)
+            held.seek(0)
+            sys.stderr.write("".join(t for t in map(bytes.decode, held) if not greeting.match(t)))

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -67,7 +68,7 @@ class Loop:
         hooks = self.records.hooks(self.plan.steps, self.config.train.profile_steps)
         in_flight: deque[jax.Array] = deque()
         # What moves between host and device is asked for.
-        with self._feed(first_step) as feed, jax.transfer_guard("disallow"):
+        with self._feed(first_step, in_flight) as feed, jax.transfer_guard("disallow"):
             self.stopwatch.restart(feed.waited)
             for step, batch in enumerate(feed, first_step + 1):
                 state, metrics = self.trainer.train(state, batch)
@@ -137,8 +138,12 @@ class Loop:
                 f"{rate / 10:g} or --config.train.clip_norm=1 in a new --workdir"
             )
 
-    def _feed(self, first_step: int) -> Feed:
+    def _feed(self, first_step: int, in_flight: Sequence[Any]) -> Feed:
         batches = self.dataset.splits["train"].training_batches(
             first_step, self.plan.steps, self.config.data.batch_size, self.config.seed
         )
-        return Feed(batches, self.trainer.sharding.batch)
+        return Feed(
+            batches,
+            self.trainer.sharding.batch,
+            busy=lambda: bool(in_flight) and not in_flight[-1].is_ready(),
+        )

@@ -1,6 +1,8 @@
 """Where metrics go: `metrics.jsonl`, TensorBoard and the terminal."""
 
+import functools
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,8 +11,28 @@ from catsdogs_jax.training.progress import Progress
 from catsdogs_jax.training.rows import Rows
 
 
+class _Outputs:
+    """CLU's writers: the file of metrics, TensorBoard, and what they do after each step."""
+
+    def __init__(self, folder: Path, metrics: Path, resume_after: int):
+        tf()  # CLU imports TensorFlow; its devices must be hidden before that.
+        from catsdogs_jax.training import writers
+
+        events = folder / "tensorboard"
+        self.jsonl = writers.JsonlWriter(metrics, resume_after)
+        self.tensorboard = writers.tensorboard_writer(events)
+        self.hooks = functools.partial(writers.periodic_hooks, self.tensorboard, events)
+
+    def close(self) -> None:
+        self.tensorboard.close()
+        self.jsonl.close()
+
+
 class Records:
     """The records of a run.
+
+    They are opened by a thread that begins after the first step: importing CLU imports TensorFlow,
+    which would double the time until then.
 
     Args:
         folder: The run folder; TensorBoard's events go below `tensorboard/`.
@@ -20,28 +42,34 @@ class Records:
     """
 
     def __init__(self, folder: Path, metrics: Path, resume_after: int, progress: Progress):
-        tf()  # CLU imports TensorFlow; its devices must be hidden before that.
-        from catsdogs_jax.training import writers
-
-        self._writers = writers
         self.folder = folder
         self.progress = progress
-        self._jsonl = writers.JsonlWriter(metrics, resume_after)
-        self._events = folder / "tensorboard"
-        self._tensorboard = writers.tensorboard_writer(self._events)
+        self._open = functools.partial(_Outputs, folder, metrics, resume_after)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
+        self._opening: Future[_Outputs] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._tensorboard.close()
-        self._jsonl.close()
+        if self._opening is not None:
+            self._outputs.close()
+        self._thread.shutdown()
         self.progress.close()
+
+    def _begin(self) -> "Future[_Outputs]":
+        if self._opening is None:
+            self._opening = self._thread.submit(self._open)
+        return self._opening
+
+    @property
+    def _outputs(self) -> _Outputs:
+        return self._begin().result()
 
     @property
     def rows(self) -> Rows:
         """All lines of `metrics.jsonl` so far."""
-        return self._jsonl.rows
+        return self._outputs.jsonl.rows
 
     def write(
         self,
@@ -57,10 +85,20 @@ class Records:
             speed: images_per_second and data_wait (share of the time), not in `metrics.jsonl`.
         """
         named = {f"{split}/{k}": v for split, values in metrics.items() for k, v in values.items()}
-        self._jsonl.write_scalars(step, named)
-        self._tensorboard.write_scalars(step, {**named, **speed})
+        self._outputs.jsonl.write_scalars(step, named)
+        self._outputs.tensorboard.write_scalars(step, {**named, **speed})
         self.progress.record(step, metrics, speed)
 
     def hooks(self, steps: int, profile_steps: int) -> list[Callable[[int], Any]]:
         """Returns functions to call after every step with its number."""
-        return self._writers.periodic_hooks(self._tensorboard, self._events, steps, profile_steps)
+        if profile_steps:
+            return self._outputs.hooks(steps, profile_steps)
+        ready: list[Callable[[int], Any]] = []
+
+        def after(step: int) -> None:
+            if self._begin().done() and not ready:
+                ready.extend(self._outputs.hooks(steps, profile_steps))
+            for hook in ready:
+                hook(step)
+
+        return [after]

@@ -49,7 +49,7 @@ def test_batches_are_made_ahead_but_not_without_bound(sharding: jax.sharding.Sha
         assert len(made) == 5  # One used, three that wait, and one that waits for a place.
 
 
-def test_waiting_is_measured(sharding: jax.sharding.Sharding) -> None:
+def test_waiting_is_measured_while_the_devices_are_idle(sharding: jax.sharding.Sharding) -> None:
     def slow() -> Iterator[Batch]:
         for batch in numbered(3):
             time.sleep(0.05)
@@ -58,6 +58,9 @@ def test_waiting_is_measured(sharding: jax.sharding.Sharding) -> None:
     with Feed(slow(), sharding) as feed:
         list(feed)
         assert feed.waited > 0.1
+    with Feed(slow(), sharding, busy=lambda: True) as feed:
+        list(feed)
+        assert feed.waited == 0
 
 
 def test_an_error_is_raised_where_the_batches_are_used(sharding: jax.sharding.Sharding) -> None:

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
-from catsdogs_jax.data.order import evaluation_indices, training_indices
-from catsdogs_jax.data.tensorflow import tf
+from catsdogs_jax.data.order import evaluation_indices, indices_at, training_indices
 
 
 def indices(first: int, last: int, batch: int, count: int, seed: int) -> np.ndarray:
@@ -22,12 +22,29 @@ def test_every_epoch_is_a_permutation_of_all_pictures(count: int, batch: int) ->
         )
 
 
-def test_the_numbers_are_those_of_tensorflows_stateless_shuffle() -> None:
-    shuffle = tf().random.experimental.index_shuffle
-    found = indices(0, 300, 5, 500, seed=3).ravel()
-    for position in (0, 1, 499, 500, 1499):
-        epoch, place = divmod(position, 500)
-        assert found[position] == shuffle(place, seed=[3, epoch], max_index=499)
+@pytest.mark.parametrize("count", [65_535, 65_536, 65_537, 300_000])
+def test_large_sets_are_permuted_too(count: int) -> None:
+    found = indices_at(np.arange(count, 2 * count), count, seed=5)
+    assert len(np.unique(found)) == count
+    assert (found.min(), found.max()) == (0, count - 1)
+
+
+def test_a_position_far_away_costs_no_more() -> None:
+    count = 10**12
+    found = indices_at(np.arange(10**15, 10**15 + 1000), count, seed=0)
+    assert len(np.unique(found)) == 1000
+    assert found.max() > 0.9 * count
+
+
+def test_every_picture_is_as_likely_at_every_place() -> None:
+    count, epochs = 7, 4000
+    found = indices_at(np.arange(count * epochs), count, seed=1).reshape(epochs, count)
+    for place in (0, 3, 6):
+        counts = np.bincount(found[:, place], minlength=count)
+        assert chisquare(counts).pvalue > 1e-3
+    # Neighbours do not stay neighbours.
+    following = np.mean((found[:, 1:] - found[:, :-1]) % count == 1)
+    assert abs(following - 1 / (count - 1)) < 0.01
 
 
 @pytest.mark.parametrize("first", [0, 1, 5, 12, 20])

@@ -14,7 +14,7 @@ from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training import fastest
-from catsdogs_jax.training.compilation import compile_for_device
+from catsdogs_jax.training.compilation import compile_or_recall
 from catsdogs_jax.training.formulation import Formulation, candidates, from_dict
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.sharding import make_sharding
@@ -149,7 +149,7 @@ def test_an_option_that_xla_does_not_know_is_left_out() -> None:
             return "plain"
 
     unknown: Any = Lowered("INVALID_ARGUMENT: No such compile option: 'xla_cpu_x'")
-    assert compile_for_device(unknown) == "plain"
+    assert compile_or_recall(unknown) == ("plain", False)
     broken: Any = Lowered("INTERNAL: out of memory")
     with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
-        compile_for_device(broken)
+        compile_or_recall(broken)

@@ -41,7 +41,9 @@ def trainer() -> Trainer:
 @pytest.fixture(scope="module", params=["training", "evaluation"])
 def code(trainer: Trainer, request: pytest.FixtureRequest) -> str:
     step = trainer.train if request.param == "training" else trainer.evaluate
-    return step.compiled.as_text()
+    text = step.compiled.as_text()
+    assert text is not None
+    return text
 
 
 def operations(code: str, *names: str) -> list[str]:
