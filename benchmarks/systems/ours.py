@@ -16,15 +16,15 @@ from catsdogs_jax.task import Task
 from catsdogs_jax.training.fastest import fastest_trainer
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.sharding import make_sharding
+from catsdogs_jax.training.trainer import Trainer
 
 Work = tuple[Callable[[], float], str, list[str]]
 _CONFIG = "configs/seed_cnn.py"
 _PACKAGES = ["jax", "jaxlib", "flax", "llvmlite"]
 
 
-def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
-    """Forward, backward and Adam of the seed CNN on uint8 pictures; no augmentation."""
-    runtime.start()
+def plain_trainer(size: int, batch: int) -> Trainer:
+    """Returns the trainer of the seed CNN without augmentation and moving average."""
     overrides = {
         "data.dir": "unused",
         "data.image_size": str(size),
@@ -37,7 +37,22 @@ def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
     config = read_config(_CONFIG, overrides)
     preprocessing = Preprocessing(size, "stretch", Task("binary", ("cat", "dog")))
     plan, sharding = make_plan(config, 2000), make_sharding(1)
-    trainer = fastest_trainer(config, preprocessing, sharding, plan, (), None)
+    return fastest_trainer(config, preprocessing, sharding, plan, (), None)
+
+
+def device_mebibytes(size: int, batch: int) -> dict[str, float]:
+    """Returns what XLA plans for a training step: its arguments, and what it needs besides."""
+    memory = plain_trainer(size, batch).train.compiled.memory_analysis()
+    assert memory is not None
+    sizes = {"arguments": memory.argument_size_in_bytes, "temporary": memory.temp_size_in_bytes}
+    return {name: found / 2**20 for name, found in sizes.items()}
+
+
+def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
+    """Forward, backward and Adam of the seed CNN on uint8 pictures; no augmentation."""
+    runtime.start()
+    trainer = plain_trainer(size, batch)
+    sharding = trainer.sharding
     rng = np.random.default_rng(0)
     values = {
         "image": rng.integers(0, 256, (batch, size, size, 3)).astype(np.uint8),

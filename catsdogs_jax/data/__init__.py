@@ -1,1 +1,1 @@
-"""Pictures to batches. Knows files and TensorFlow; knows nothing of models."""
+"""Pictures to batches. Knows files; knows nothing of models."""

@@ -83,6 +83,12 @@ def candidates(
             f"{sharding.device_count} x {sharding.platform}: leave it at auto, or set "
             "--config.mesh.devices=1"
         )
+    if pinned == "compiled" and not kernels:
+        raise UserError(
+            f"model.convolutions is 'compiled', but the kernels fit no layer of {config.model.name}"
+            f" in {config.model.dtype} (they need float32, and channels that fill the CPU's "
+            "vectors): leave it at auto, or choose other model.widths, for example (16, 32)"
+        )
     found = []
     if pinned == "compiled" or (pinned == "auto" and kernels and one_cpu(sharding)):
         few = divisor_of(batch, at_most=_PIXELS_OF_A_KERNEL_PASS / config.data.image_size**2)

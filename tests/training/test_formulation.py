@@ -78,6 +78,12 @@ def test_kernels_where_they_cannot_run_are_refused(tiny: Tiny) -> None:
         offered(tiny(model={"convolutions": "compiled"}), "tpu", 8)
 
 
+def test_kernels_that_fit_no_layer_are_refused_when_pinned(tiny: Tiny) -> None:
+    config = tiny(model={"convolutions": "compiled", "dtype": "bfloat16"})
+    with pytest.raises(UserError, match=r"fit no layer of seed_cnn in bfloat16.*leave it at auto"):
+        offered(config, "cpu", 1, kernels=False)
+
+
 def test_both_formulations_have_the_same_losses(tiny: Tiny) -> None:
     config = tiny(model=WIDE, augment={"flip": True, "zoom": (0.8, 1.2), "shear": 3.0})
     losses = []
