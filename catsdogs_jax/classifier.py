@@ -88,7 +88,7 @@ class Classifier:
         ]
         rows = iter(())
         if usable:
-            pictures = PictureSet.create(usable, Path("/"), self.preprocessing, cache_bytes=0)
+            pictures = PictureSet.create(usable, Path("/"), self.preprocessing)
             rows = iter(self.preprocessing.task.probabilities(self.evaluate(pictures).logits))
         return [
             Prediction(Path(file), "", None, facts)

@@ -63,6 +63,11 @@ class DataConfig:
     cache_mb: int = option(
         4096, "Keep decoded pictures in memory if they fit in this many MiB; 0: never.", minimum=0
     )
+    disk_cache_mb: int = option(
+        16384,
+        "Keep those that do not on disk, up to this many MiB over all runs; 0: never.",
+        minimum=0,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
     classifier = load(workdir)
     preprocessing = classifier.preprocessing
     manifest = evaluation_manifest(list_folder(Path(data_dir), str(data_dir)), preprocessing.task)
-    sets = picture_sets(manifest, preprocessing, cache_mb=0)
+    sets = picture_sets(manifest, preprocessing)
     evaluations = {name: classifier.evaluate(pictures) for name, pictures in sets.items()}
     folder = RunFolder(Path(out))
     splits = {

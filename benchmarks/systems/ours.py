@@ -103,7 +103,8 @@ def read(variant: str, *, folder: str, size: int, batch: int) -> Work:
     runtime.start()
     cached = variant == "cached"
     overrides = {"data.dir": folder, "data.image_size": str(size), "data.batch_size": str(batch)}
-    config = read_config(_CONFIG, {**overrides, "data.cache_mb": "4096" if cached else "0"})
+    overrides |= {"data.cache_mb": "4096" if cached else "0", "data.disk_cache_mb": "0"}
+    config = read_config(_CONFIG, overrides)
     pictures: PictureSet = load_dataset(config).splits["train"]
     sharding, steps = make_sharding(1), len(pictures) // batch
     done = 0

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from catsdogs_jax.config import Config
+from catsdogs_jax.data.cache import on_disk
 from catsdogs_jax.data.leaks import find_leaks
 from catsdogs_jax.data.manifest import Manifest, Picture, build_manifest
 from catsdogs_jax.data.pipeline import PictureSet
@@ -49,18 +50,22 @@ def load_dataset(config: Config) -> Dataset:
         mirror=config.eval.mirror,
         zooms=config.eval.zooms,
     )
-    splits = picture_sets(manifest, preprocessing, config.data.cache_mb)
+    splits = picture_sets(manifest, preprocessing, config.data.cache_mb, config.data.disk_cache_mb)
     return Dataset(manifest, preprocessing, splits, tuple(find_leaks(manifest.pictures)))
 
 
 def picture_sets(
-    manifest: Manifest, preprocessing: Preprocessing, cache_mb: int
+    manifest: Manifest, preprocessing: Preprocessing, memory_mb: int = 0, disk_mb: int = 0
 ) -> dict[str, PictureSet]:
-    """Returns the pictures of each split; the larger ones that do not fit are read as needed."""
-    free = cache_mb * 2**20
+    """Returns the pictures of each split: decoded in memory, else on disk, else read as needed."""
+    free = memory_mb * 2**20
     sets = {}
     for name in manifest.splits:
-        made = PictureSet.create(manifest.split(name), manifest.root, preprocessing, free)
-        free -= made.cache.nbytes if made.cache is not None else 0
+        made = PictureSet.create(manifest.split(name), manifest.root, preprocessing)
+        if made.decoded_bytes <= free:
+            made = made.in_memory()
+            free -= made.decoded_bytes
+        elif disk_mb:
+            made = on_disk(made, disk_mb * 2**20)
         sets[name] = made
     return sets

@@ -36,7 +36,8 @@ class PictureSet:
         root: Folder of the files.
         targets: float32 [n, outputs].
         preprocessing: Size and resize rule.
-        cache: uint8 [n, size, size, 3] if the decoded pictures are kept in memory, else none.
+        cache: uint8 [n, size, size, 3] if the decoded pictures are kept, in memory or in a file
+            that is mapped to it, else none.
     """
 
     pictures: Sequence[Picture]
@@ -47,14 +48,23 @@ class PictureSet:
 
     @classmethod
     def create(
-        cls, pictures: Sequence[Picture], root: Path, preprocessing: Preprocessing, cache_bytes: int
+        cls, pictures: Sequence[Picture], root: Path, preprocessing: Preprocessing
     ) -> "PictureSet":
-        """Makes a set, and decodes it into memory if that takes at most `cache_bytes`."""
+        """Makes a set that reads its files whenever they are asked for."""
         targets = preprocessing.task.targets([picture.labels for picture in pictures])
-        made = cls(pictures, root, targets, preprocessing)
-        if len(pictures) * preprocessing.image_size**2 * 3 > cache_bytes:
-            return made
-        return dataclasses.replace(made, cache=made.decode_all())
+        return cls(pictures, root, targets, preprocessing)
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Size of all decoded pictures."""
+        return len(self) * self.preprocessing.image_size**2 * 3
+
+    def in_memory(self) -> "PictureSet":
+        """Returns the set with its decoded pictures in memory."""
+        size = self.preprocessing.image_size
+        cache = np.empty((len(self), size, size, 3), np.uint8)
+        self.decode_into(cache)
+        return dataclasses.replace(self, cache=cache)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -80,14 +90,11 @@ class PictureSet:
                 "put it back, or start the run anew"
             ) from error
 
-    def decode_all(self) -> np.ndarray:
-        """Decodes every picture: uint8 [n, size, size, 3]."""
-        size = self.preprocessing.image_size
-        decoded = np.empty((len(self), size, size, 3), np.uint8)
+    def decode_into(self, decoded: np.ndarray) -> None:
+        """Decodes every picture into uint8 [n, size, size, 3]."""
         starts = range(_DECODED_AT_ONCE, len(self), _DECODED_AT_ONCE)
         for indices, images in self._with_images(np.split(np.arange(len(self)), starts)):
             decoded[indices] = images
-        return decoded
 
     def training_batches(
         self, first_step: int, last_step: int, batch: int, seed: int

@@ -1,8 +1,12 @@
 """What a run says before its first step."""
 
+from pathlib import Path
+
+import numpy as np
 from clu import parameter_overview
 
 from catsdogs_jax.data.dataset import Dataset
+from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.run_folder import RunFolder, write_text
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.trainer import Trainer
@@ -17,6 +21,7 @@ def announce(
     task = dataset.manifest.task
     counts = ", ".join(f"{name} {len(pictures):,}" for name, pictures in dataset.splits.items())
     print(f"pictures  {counts} from {dataset.manifest.root}")
+    print(f"decoded   {_where_decoded(dataset.splits['train'])}")
     print(f"classes   {', '.join(task.classes[:10])}{' ...' if len(task.classes) > 10 else ''}")
     for file, reason in dataset.manifest.quarantined[:5]:
         print(f"  left out {file!r}: {reason}")
@@ -36,3 +41,12 @@ def announce(
     print(f"length    {plan.steps:,} steps, {plan.epoch(plan.steps):g} epochs")
     if first_step:
         print(f"going on  from the checkpoint of step {first_step:,}")
+
+
+def _where_decoded(pictures: PictureSet) -> str:
+    size = f"{pictures.decoded_bytes / 2**20:,.0f} MiB"
+    if pictures.cache is None:
+        return "whenever they are needed"
+    if isinstance(pictures.cache, np.memmap):
+        return f"once, {size} on disk in {Path(str(pictures.cache.filename)).parent}"
+    return f"once, {size} in memory"

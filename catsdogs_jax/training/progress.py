@@ -99,8 +99,8 @@ class Progress:
         self._console.print("  |  ".join(parts), markup=False)
         if speed["data_wait"] > HIGH_DATA_WAIT and not self._in_memory:
             self._console.print(
-                "  training waits for pictures: raise --config.data.cache_mb so that they fit in "
-                "memory, or store them smaller",
+                "  training waits for pictures: raise --config.data.cache_mb (memory) or "
+                "--config.data.disk_cache_mb so that they are decoded once, or store them smaller",
                 markup=False,
             )
 

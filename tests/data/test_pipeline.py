@@ -12,17 +12,16 @@ from catsdogs_jax.data.sources import list_folder
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 
-LARGE = 2**30
-
 
 @pytest.fixture
 def manifest(colours: Path) -> Manifest:
     return build_manifest(list_folder(colours), DataConfig(), 0)
 
 
-def pictures(manifest: Manifest, cache_bytes: int = LARGE) -> PictureSet:
+def pictures(manifest: Manifest, *, cached: bool = True) -> PictureSet:
     preprocessing = Preprocessing(16, "stretch", manifest.task)
-    return PictureSet.create(manifest.split("train"), manifest.root, preprocessing, cache_bytes)
+    made = PictureSet.create(manifest.split("train"), manifest.root, preprocessing)
+    return made.in_memory() if cached else made
 
 
 def test_training_batches_hold_the_pictures_they_name(manifest: Manifest) -> None:
@@ -38,7 +37,7 @@ def test_training_batches_hold_the_pictures_they_name(manifest: Manifest) -> Non
 
 
 def test_pictures_are_the_same_from_memory_and_from_disk(manifest: Manifest) -> None:
-    cached, read = pictures(manifest), pictures(manifest, cache_bytes=0)
+    cached, read = pictures(manifest), pictures(manifest, cached=False)
     assert read.cache is None
     for name in ("training_batches", "evaluation_batches"):
         arguments = (3, 9, 5, 1) if name == "training_batches" else (5,)
@@ -57,7 +56,7 @@ def test_evaluation_pads_and_masks_the_last_batch(manifest: Manifest, batch: int
 
 
 def test_a_picture_that_disappears_stops_the_run_with_its_name(manifest: Manifest) -> None:
-    made = pictures(manifest, cache_bytes=0)
+    made = pictures(manifest, cached=False)
     (manifest.root / made.pictures[3].file).unlink()
     with pytest.raises(UserError, match=f"{made.pictures[3].file}[^\n]*put it back"):
         list(made.evaluation_batches(8))

@@ -1,0 +1,79 @@
+"""Decoded pictures on disk: made once, read by every later run on the same pictures."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+
+from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.data.places import cache_folder, make_once
+
+DECODER_VERSION = 1
+"""Part of the key; raise it whenever the decoder gives other pixels."""
+
+_PIXELS = "pixels.u8"
+_FREE_BYTES = 2**30
+_ABANDONED_SECONDS = 24 * 3600
+
+
+def on_disk(pictures: PictureSet, budget: int) -> PictureSet:
+    """Returns the set with its decoded pictures in a file of the cache folder, mapped to memory.
+
+    The file is found by the contents of the pictures and how they are decoded. A draft is renamed
+    when it is complete, so a process that is killed half-way leaves nothing that is read, and of
+    two processes that decode at once one wins and both go on.
+
+    Args:
+        pictures: The set.
+        budget: Bytes that all such files may take; those used longest ago make room.
+
+    Returns:
+        The set; as it was if the budget or the free space of the disk is too small.
+    """
+    to = pictures.preprocessing
+    settings = {
+        "version": DECODER_VERSION,
+        "contents": [picture.content_hash for picture in pictures.pictures],
+        "image_size": to.image_size,
+        "resize": to.resize,
+    }
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+    shape = (len(pictures), to.image_size, to.image_size, 3)
+    folder = cache_folder() / "pictures" / key
+    if not folder.exists() and not _make_room(folder.parent, pictures.decoded_bytes, budget):
+        return pictures
+
+    def fill(draft: Path) -> None:
+        pictures.decode_into(np.memmap(draft / _PIXELS, np.uint8, "w+", shape=shape))
+
+    make_once(folder, {"key": key}, fill)
+    os.utime(folder)  # It is the one used last.
+    return dataclasses.replace(
+        pictures, cache=np.memmap(folder / _PIXELS, np.uint8, "r", shape=shape)
+    )
+
+
+def _make_room(parent: Path, needed: int, budget: int) -> bool:
+    """Removes what was used longest ago until there is room; says whether there is."""
+    parent.mkdir(parents=True, exist_ok=True)
+    if needed > budget:
+        return False
+    kept = sorted(parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    for folder in [f for f in kept if f.name.startswith(".")]:
+        kept.remove(folder)
+        if folder.stat().st_mtime < time.time() - _ABANDONED_SECONDS:  # Its process was killed.
+            shutil.rmtree(folder, ignore_errors=True)
+    sizes = {folder: _bytes_below(folder) for folder in kept}
+    while kept and sum(sizes[folder] for folder in kept) + needed > budget:
+        # A process that reads it keeps its pages until it ends.
+        shutil.rmtree(kept.pop(0), ignore_errors=True)
+    return shutil.disk_usage(parent).free >= needed + _FREE_BYTES
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
