@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from catsdogs_jax.data.tensorflow import tf
 from catsdogs_jax.training.progress import Progress
-from catsdogs_jax.training.rows import Rows
+from catsdogs_jax.training.rows import Rows, rows_until
 
 
 class _Outputs:
@@ -44,6 +44,7 @@ class Records:
     def __init__(self, folder: Path, metrics: Path, resume_after: int, progress: Progress):
         self.folder = folder
         self.progress = progress
+        self._metrics, self._resume_after = metrics, resume_after
         self._open = functools.partial(_Outputs, folder, metrics, resume_after)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
         self._opening: Future[_Outputs] | None = None
@@ -69,6 +70,8 @@ class Records:
     @property
     def rows(self) -> Rows:
         """All lines of `metrics.jsonl` so far."""
+        if self._opening is None:  # No step was taken, nothing is written.
+            return rows_until(self._metrics, self._resume_after)
         return self._outputs.jsonl.rows
 
     def write(

@@ -21,6 +21,11 @@ def read_rows(path: Path) -> Rows:
     return rows
 
 
+def rows_until(path: Path, step: int) -> Rows:
+    """Reads the lines of `metrics.jsonl` up to a step, those that a run going on from it keeps."""
+    return [row for row in read_rows(path) if row["step"] <= step]
+
+
 def line(row: Mapping[str, Any]) -> str:
     """Returns a row as a line of text."""
     return json.dumps(row) + "\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 from clu import metric_writers, periodic_actions
 
-from catsdogs_jax.training.rows import Rows, line, read_rows
+from catsdogs_jax.training.rows import Rows, line, rows_until
 
 
 class JsonlWriter(metric_writers.LoggingWriter):
@@ -26,7 +26,7 @@ class JsonlWriter(metric_writers.LoggingWriter):
 
     def __init__(self, path: Path, resume_after: int):
         super().__init__()
-        self.rows: Rows = [row for row in read_rows(path) if row["step"] <= resume_after]
+        self.rows: Rows = rows_until(path, resume_after)
         draft = path.with_suffix(".draft")
         draft.write_text("".join(map(line, self.rows)), encoding="utf-8")
         os.replace(draft, path)
