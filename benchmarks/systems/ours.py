@@ -1,5 +1,6 @@
 """This library."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -88,8 +89,12 @@ def epoch(variant: str, *, folder: str, batch: int, steps: int) -> Work:
     def work() -> float:
         nonlocal state, done
         batches = pictures.training_batches(done, done + steps, batch, config.seed)
+        in_flight: deque[jax.Array] = deque()
         for fed in Feed(batches, sharding.batch):
-            state, _ = trainer.train(state, fed)
+            state, metrics = trainer.train(state, fed)
+            in_flight.append(metrics["loss"])
+            if len(in_flight) > 2:  # As the training loop does.
+                in_flight.popleft().block_until_ready()
         jax.block_until_ready(state)
         done += steps
         return float(steps * batch)
