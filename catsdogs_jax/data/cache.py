@@ -1,5 +1,6 @@
 """Decoded pictures on disk: made once, read by every later run on the same pictures."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -63,15 +64,19 @@ def _make_room(parent: Path, needed: int, budget: int) -> bool:
     parent.mkdir(parents=True, exist_ok=True)
     if needed > budget:
         return False
-    kept = sorted(parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
-    for folder in [f for f in kept if f.name.startswith(".")]:
-        kept.remove(folder)
-        if folder.stat().st_mtime < time.time() - _ABANDONED_SECONDS:  # Its process was killed.
-            shutil.rmtree(folder, ignore_errors=True)
-    sizes = {folder: _bytes_below(folder) for folder in kept}
-    while kept and sum(sizes[folder] for folder in kept) + needed > budget:
+    kept = []
+    for folder in parent.iterdir():
+        # Another process may rename a draft, or make room, while this one looks.
+        with contextlib.suppress(FileNotFoundError):
+            used = folder.stat().st_mtime
+            if not folder.name.startswith("."):
+                kept.append((used, _bytes_below(folder), folder))
+            elif used < time.time() - _ABANDONED_SECONDS:  # The process of this draft was killed.
+                shutil.rmtree(folder, ignore_errors=True)
+    kept.sort()
+    while kept and sum(size for _, size, _ in kept) + needed > budget:
         # A process that reads it keeps its pages until it ends.
-        shutil.rmtree(kept.pop(0), ignore_errors=True)
+        shutil.rmtree(kept.pop(0)[-1], ignore_errors=True)
     return shutil.disk_usage(parent).free >= needed + _FREE_BYTES
 
 

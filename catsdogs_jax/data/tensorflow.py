@@ -59,4 +59,5 @@ def _quiet_stderr() -> Iterator[None]:
             os.dup2(real, 2)
             os.close(real)
             held.seek(0)
-            sys.stderr.write("".join(t for t in map(bytes.decode, held) if not greeting.match(t)))
+            lines = held.read().decode(errors="replace").splitlines(keepends=True)
+            sys.stderr.write("".join(line for line in lines if not greeting.match(line)))
