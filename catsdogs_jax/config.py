@@ -81,6 +81,10 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = option(
         "float32", "Type of the activations; parameters are always float32."
     )
+    batch_norm: Literal["train", "frozen"] = option(
+        "train",
+        "BatchNorm in training: by the statistics of the batch, or as it is evaluated.",
+    )
     convolutions: Literal["auto", "native", "compiled"] = option(
         "auto",
         "XLA's own convolutions, or ours compiled for this CPU (seed_cnn); auto: the faster.",
@@ -138,6 +142,23 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Whether to begin with published weights, and how much of the network to train then."""
+
+    weights: str = option("", "imagenet, or a .pth or .safetensors file; empty: from scratch.")
+    depth: Literal["probe", "head_then_all", "all"] = option(
+        "all", "Fit the head alone; fit it, then train all; or train all with a fresh head."
+    )
+    layer_decay: float = option(
+        1.0,
+        "Factor on the learning rate from each stage of the model to the one before it.",
+        above=0,
+        maximum=1,
+    )
+    folds: int = option(5, "Folds that choose the strength of the head's penalty.", minimum=2)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalConfig:
     """When to measure, and how."""
 
@@ -185,6 +206,7 @@ class Config:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    finetune: FinetuneConfig = dataclasses.field(default_factory=FinetuneConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)

@@ -30,8 +30,18 @@ class Dataset:
     leaks: tuple[tuple[Picture, Picture], ...]
 
 
-def load_dataset(config: Config) -> Dataset:
+def load_dataset(
+    config: Config,
+    *,
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> Dataset:
     """Lists, decodes, splits and checks the pictures that a config names.
+
+    Args:
+        config: The run.
+        mean: What the model takes from the colours, see `Preprocessing`.
+        std: What it divides them by.
 
     Raises:
         UserError: See `sources`, `manifest`; or the batch is larger than the training split.
@@ -49,6 +59,8 @@ def load_dataset(config: Config) -> Dataset:
         task=manifest.task,
         mirror=config.eval.mirror,
         zooms=config.eval.zooms,
+        mean=mean,
+        std=std,
     )
     splits = picture_sets(manifest, preprocessing, config.data.cache_mb, config.data.disk_cache_mb)
     return Dataset(manifest, preprocessing, splits, tuple(find_leaks(manifest.pictures)))

@@ -125,7 +125,7 @@ class SeedCNN(nnx.Module):
         return [
             *convolutions,
             ("flatten", "Flatten", lambda x: x.reshape(x.shape[0], -1)),
-            ("hidden", f"Dense {units} → ReLU", self.hidden),
+            ("hidden", f"Dense {units} → ReLU", nnx.Sequential(self.hidden, jax.nn.relu)),
             ("dropout", f"Dropout {rate:g}", lambda x: x),
             ("head", f"Dense {self.head.out_features}", self.head),
         ]
