@@ -66,6 +66,7 @@ def test_tensorflow_has_one_door_and_clu_stays_behind_it() -> None:
         ("augment", ["data", "models", "training", "reporting"]),
         ("models", ["data", "training", "reporting", "augment"]),
         ("data", ["models", "training", "reporting", "augment"]),
+        ("pretrained", ["data", "models", "training", "reporting", "augment"]),
         ("reporting", ["data", "models", "training", "augment"]),
         ("kernels", ["data", "models", "training", "augment", "reporting", "config"]),
     ],
