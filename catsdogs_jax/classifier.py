@@ -14,7 +14,7 @@ from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
-from catsdogs_jax.training.formulation import from_dict
+from catsdogs_jax.training.formulation import from_dict, kernel_count
 from catsdogs_jax.training.sharding import Sharding, make_sharding
 from catsdogs_jax.training.state import Params, split_model
 from catsdogs_jax.training.step import EvalRecipe
@@ -129,7 +129,8 @@ def load(workdir: str | Path, devices: int | None = None) -> Classifier:
             average=config.train.ema_decay > 0,
         )
     batch = evaluation_batch(config, sharding)
-    passes = formulation.evaluation_pass(batch, preprocessing.image_size, sharding)
+    layers = kernel_count(params)
+    passes = formulation.evaluation_pass(batch, preprocessing.image_size, sharding, layers)
     recipe = EvalRecipe(graphdef, preprocessing, passes)
     compiled = compile_evaluation(recipe, params, statistics, batch, sharding)
     return Classifier(config, preprocessing, step, sharding, compiled, batch, params, statistics)

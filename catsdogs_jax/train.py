@@ -9,11 +9,14 @@ from catsdogs_jax import cli, runtime
 from catsdogs_jax.config import Config
 from catsdogs_jax.config_reader import describe_options, read_config
 from catsdogs_jax.data.dataset import load_dataset
+from catsdogs_jax.models import input_spec
+from catsdogs_jax.pretrained import read_weights
 from catsdogs_jax.result import Result, conclude
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.announce import announce
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.fastest import fastest_trainer
+from catsdogs_jax.training.finetune import begin
 from catsdogs_jax.training.loop import Loop
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.preemption import SignalStop, Stop
@@ -42,7 +45,9 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
     folder = RunFolder(Path(workdir))
     folder.check(config)
     sharding = make_sharding(config.mesh.devices)
-    dataset = load_dataset(config)
+    pretrained = read_weights(config.finetune.weights, config.model.name)
+    spec = input_spec(config.model.name)
+    dataset = load_dataset(config, mean=spec.mean, std=spec.std)
     plan = make_plan(config, len(dataset.splits["train"]))
     weights = class_weights(config, dataset.splits["train"])
     recorded = folder.read_formulation()
@@ -50,16 +55,18 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
     folder.claim(config, dataset.manifest.to_dict(), dataclasses.asdict(trainer.formulation))
 
     with Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:
-        first = checkpoints.latest_step or 0
+        latest = checkpoints.latest_step
+        first = latest or 0
         announce(trainer, dataset, plan, folder, first)
         in_memory = dataset.splits["train"].cache is not None
         progress = Progress(plan, first, config.data.batch_size, in_memory=in_memory)
         with (
-            Records(folder.path, folder.metrics, first, progress) as records,
+            Records(folder.path, folder.metrics, latest, progress) as records,
             SignalStop() as signals,
         ):
             loop = Loop(config, plan, trainer, dataset, checkpoints, records, stop or signals)
-            loop.fit(loop.state_after(first), first)
+            state = begin(loop, pretrained) if latest is None else loop.restore(latest)
+            loop.fit(state, first)
         checkpoints.wait()
         return conclude(folder, loop, seconds=time.perf_counter() - start)
 

@@ -36,9 +36,11 @@ def announce(
     total = parameter_overview.count_parameters(trainer.abstract_state().params)
     print(f"model     {total:,} parameters, see {folder.path / 'parameters.txt'}")
     print(f"step      {trainer.formulation}")
-    recalled = sum(step.recalled for step in (trainer.train, trainer.evaluate))
-    print(f"compiled  {recalled} of 2 steps were in the cache of compiled functions")
-    print(f"length    {plan.steps:,} steps, {plan.epoch(plan.steps):g} epochs")
+    steps = [trainer.train, trainer.evaluate] if plan.steps else [trainer.evaluate]
+    recalled = sum(step.recalled for step in steps)
+    print(f"compiled  {recalled} of {len(steps)} steps were in the cache of compiled functions")
+    if plan.steps:
+        print(f"length    {plan.steps:,} steps, {plan.epoch(plan.steps):g} epochs")
     if first_step:
         print(f"going on  from the checkpoint of step {first_step:,}")
 

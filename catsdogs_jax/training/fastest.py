@@ -43,6 +43,8 @@ def fastest_trainer(
     known = from_dict(recorded) or memory.recall()
     if known in options:
         options = [known]
+    if not plan.steps:  # Nothing to time.
+        options = options[:1]
     trainers = [
         build_trainer(config, preprocessing, sharding, plan, class_weights, option)
         for option in options

@@ -12,6 +12,8 @@ import json
 import os
 from typing import Any, Literal
 
+import jax
+
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.places import cache_folder
 from catsdogs_jax.errors import UserError
@@ -26,7 +28,8 @@ _PIXELS_OF_A_KERNEL_PASS = 450_000
 more pictures those outgrow the last cache: worth a trial beside the whole batch at once."""
 
 _MOST_PASSES = 32
-"""Unrolled passes of a step at most: the compile time grows with their number."""
+_MOST_UNROLLED = 400
+"""Unrolled passes of a step at most, and layers in all of them: compiling takes that long."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +48,11 @@ class Formulation:
         kernels = "kernels for this CPU" if self.convolutions == "compiled" else "XLA's own"
         return f"convolutions: {kernels}; {self.microbatch} pictures in a pass"
 
-    def evaluation_pass(self, batch: int, image_size: int, sharding: Sharding) -> int:
+    def evaluation_pass(self, batch: int, image_size: int, sharding: Sharding, layers: int) -> int:
         """Returns the pictures in one pass of an evaluation batch."""
-        return batch if self.convolutions == "compiled" else pass_size(batch, image_size, sharding)
+        if self.convolutions == "compiled":
+            return batch
+        return pass_size(batch, image_size, sharding, layers)
 
     def apply(self, config: Config) -> Config:
         """Returns the config with this choice in place of "auto"."""
@@ -57,7 +62,7 @@ class Formulation:
 
 
 def candidates(
-    config: Config, sharding: Sharding, *, kernels: bool, statistics: bool
+    config: Config, sharding: Sharding, *, kernels: bool, statistics: bool, layers: int
 ) -> list[Formulation]:
     """Returns the formulations worth a try, the likely fastest first.
 
@@ -67,6 +72,7 @@ def candidates(
         kernels: Whether the model has layers that the compiled kernels can compute.
         statistics: Whether the model normalises by the statistics of a batch, which cannot be had
             in passes of a few pictures.
+        layers: Kernels of the model, by which the time to compile a pass grows.
 
     Raises:
         UserError: What the config pins cannot be had.
@@ -95,7 +101,7 @@ def candidates(
         sizes = [wanted] if wanted else sorted({few, batch})
         found += [Formulation("compiled", size) for size in sizes]
     if pinned != "compiled":
-        passes = batch if statistics else pass_size(batch, config.data.image_size, sharding)
+        passes = batch if statistics else pass_size(batch, config.data.image_size, sharding, layers)
         found.append(Formulation("native", wanted or passes))
     return found
 
@@ -110,11 +116,17 @@ def one_cpu(sharding: Sharding) -> bool:
     return sharding.platform == "cpu" and sharding.device_count == 1
 
 
-def pass_size(batch: int, image_size: int, sharding: Sharding) -> int:
+def kernel_count(params: Any) -> int:
+    """Returns the layers with a kernel among the parameters of a model."""
+    return sum(leaf.ndim > 1 for leaf in jax.tree.leaves(params))
+
+
+def pass_size(batch: int, image_size: int, sharding: Sharding, layers: int) -> int:
     """Returns the pictures in a pass: few on a CPU, where its cache sets the pace, else all."""
     if not one_cpu(sharding):
         return batch
-    wanted = max(_PIXELS_OF_A_PASS / image_size**2, batch / _MOST_PASSES)
+    most = max(1, min(_MOST_PASSES, _MOST_UNROLLED // layers))
+    wanted = max(_PIXELS_OF_A_PASS / image_size**2, batch / most)
     return next(m for m in range(1, batch + 1) if batch % m == 0 and (m >= wanted or m == batch))
 
 

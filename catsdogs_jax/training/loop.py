@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.feed import Feed
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.training.checkpoint import Checkpoints
-from catsdogs_jax.training.evaluation import evaluate
+from catsdogs_jax.training.evaluation import Evaluation, evaluate
 from catsdogs_jax.training.optimizer import make_schedule
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.preemption import Stop
@@ -52,11 +52,22 @@ class Loop:
         self.stopwatch = Stopwatch(self.config.data.batch_size)
         self._schedule = make_schedule(self.config.train, self.plan.steps)
 
-    def state_after(self, step: int) -> TrainState:
-        """Returns the state that a run begins with, or that of a checkpoint."""
-        if step == 0:
-            return self.trainer.initialize()
+    def restore(self, step: int) -> TrainState:
+        """Returns the state of a checkpoint."""
         return self.checkpoints.restore(step, self.trainer.abstract_state())
+
+    def measure_start(self, state: TrainState, train: Mapping[str, float]) -> None:
+        """Evaluates, records and saves a state before the first step, as step 0.
+
+        Args:
+            state: The state.
+            train: Accuracy and loss on the training pictures.
+        """
+        result = self._evaluate(state)
+        validation = {"epoch": 0.0, "accuracy": result.accuracy, "loss": result.loss}
+        metrics = {"train": {"epoch": 0.0, **train}, "validation": validation}
+        self.records.write(0, metrics, {})
+        self.checkpoints.save(state, 0, self.dataset.preprocessing, validation)
 
     def fit(self, state: TrainState, first_step: int) -> TrainState:
         """Trains from a state after `first_step` steps to the end of the plan.
@@ -112,7 +123,14 @@ class Loop:
         rate = float(self._learning_rate(step - 1))
         train = {"epoch": epoch, "accuracy": float(sums.accuracy), "loss": float(sums.mean_loss)}
         self._check_finite(step, train["loss"], rate)
-        result = evaluate(
+        result = self._evaluate(state)
+        validation = {"epoch": epoch, "accuracy": result.accuracy, "loss": result.loss}
+        metrics = {"train": {**train, "learning_rate": rate}, "validation": validation}
+        self.records.write(step, metrics, speed)
+        return self.trainer.reset_sums(state), validation
+
+    def _evaluate(self, state: TrainState) -> Evaluation:
+        return evaluate(
             self.trainer.evaluate,
             state.evaluated_params,
             state.statistics,
@@ -120,10 +138,6 @@ class Loop:
             self.trainer.eval_batch,
             self.trainer.sharding,
         )
-        validation = {"epoch": epoch, "accuracy": result.accuracy, "loss": result.loss}
-        metrics = {"train": {**train, "learning_rate": rate}, "validation": validation}
-        self.records.write(step, metrics, speed)
-        return self.trainer.reset_sums(state), validation
 
     def _learning_rate(self, step: int) -> float:
         with jax.transfer_guard("allow"):  # A schedule computes one scalar from a Python int.

@@ -10,7 +10,7 @@ class Plan:
     """The course of a run.
 
     Attributes:
-        steps: Length of the run.
+        steps: Length of the run; 0 for a probe, which is fitted without any.
         steps_per_epoch: Steps called an epoch; not always whole.
         eval_every: Steps between evaluations; the last step is always followed by one.
         save_every: Steps between checkpoints besides those at evaluations; none: no others.
@@ -43,6 +43,8 @@ def make_plan(config: Config, training_pictures: int) -> Plan:
         training_pictures: Number of pictures in the training split.
     """
     train, evaluation = config.train, config.eval
+    if config.finetune.depth == "probe" and config.finetune.weights:
+        return Plan(0, training_pictures / config.data.batch_size, 1, None)
     per_epoch = train.steps_per_epoch or training_pictures / config.data.batch_size
     steps = train.steps or max(1, round((train.epochs or 1) * per_epoch))
     every = evaluation.every_steps or max(1, round((evaluation.every_epochs or 1) * per_epoch))

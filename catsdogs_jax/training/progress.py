@@ -95,9 +95,11 @@ class Progress:
         for split, values in metrics.items():
             accuracy, loss = 100 * values["accuracy"], values["loss"]
             parts.append(f"{split} accuracy {accuracy:5.1f} %  loss {loss:.3f}")
-        parts.append(f"{speed['images_per_second']:.0f} images/s  wait {speed['data_wait']:.1%}")
+        if speed:
+            rate, wait = speed["images_per_second"], speed["data_wait"]
+            parts.append(f"{rate:.0f} images/s  wait {wait:.1%}")
         self._console.print("  |  ".join(parts), markup=False)
-        if speed["data_wait"] > HIGH_DATA_WAIT and not self._in_memory:
+        if speed.get("data_wait", 0.0) > HIGH_DATA_WAIT and not self._in_memory:
             self._console.print(
                 "  training waits for pictures: raise --config.data.cache_mb (memory) or "
                 "--config.data.disk_cache_mb so that they are decoded once, or store them smaller",

@@ -37,15 +37,17 @@ class Records:
     Args:
         folder: The run folder; TensorBoard's events go below `tensorboard/`.
         metrics: Path of `metrics.jsonl`.
-        resume_after: Lines of later steps are dropped: this run will write them again.
+        resume_after: Step of the checkpoint that the run goes on from; lines of later steps are
+            dropped, as they will be written again. None: the run begins.
         progress: The terminal.
     """
 
-    def __init__(self, folder: Path, metrics: Path, resume_after: int, progress: Progress):
+    def __init__(self, folder: Path, metrics: Path, resume_after: int | None, progress: Progress):
         self.folder = folder
         self.progress = progress
-        self._metrics, self._resume_after = metrics, resume_after
-        self._open = functools.partial(_Outputs, folder, metrics, resume_after)
+        self._metrics = metrics
+        self._resume_after = -1 if resume_after is None else resume_after
+        self._open = functools.partial(_Outputs, folder, metrics, self._resume_after)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
         self._opening: Future[_Outputs] | None = None
 

@@ -109,7 +109,7 @@ def eval_step(
 
     def forward(images: jax.Array) -> jax.Array:
         # Passes of a few pictures keep the activations in the CPU's cache, see docs/design.md.
-        return jnp.concatenate([model(part) for part in _parts(images, recipe.microbatch)])
+        return jnp.concatenate([model(part) for part in passes(images, recipe.microbatch)])
 
     views = list(_views(recipe.preprocessing, images))
     logits = jnp.mean(jnp.stack([forward(view) for view in views]), axis=0)
@@ -143,7 +143,7 @@ def _gradient(
     """Returns the gradient of the mean loss, new statistics and sums, pass by pass."""
     total = mask.sum().astype(jnp.float32)
     gradient, sums, statistics = None, Sums.zero(), state.statistics
-    parts = (_parts(value, recipe.microbatch) for value in (images, targets, mask, keys))
+    parts = (passes(value, recipe.microbatch) for value in (images, targets, mask, keys))
     for part in zip(*parts, strict=True):
         (_, (statistics, part_sums)), part_gradient = jax.value_and_grad(_loss, has_aux=True)(
             state.params, statistics, recipe, total, *part
@@ -177,7 +177,8 @@ def _loss(
     return sums.loss / total, (split_model(model)[2], sums)
 
 
-def _parts(values: jax.Array, size: int) -> list[jax.Array]:
+def passes(values: jax.Array, size: int) -> list[jax.Array]:
+    """Cuts an array along its first axis into parts of a size, the last one as it comes."""
     return [values[start : start + size] for start in range(0, values.shape[0], size)]
 
 

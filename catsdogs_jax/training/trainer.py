@@ -1,6 +1,7 @@
 """A model, an optimizer and the two compiled steps of a run."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.stages import Compiled
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.pipeline import Batch, PictureSet
 from catsdogs_jax.models import Model, build_model, uses_kernels
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.training.compilation import compile_or_recall
-from catsdogs_jax.training.formulation import Formulation, candidates
+from catsdogs_jax.training.formulation import Formulation, candidates, kernel_count
+from catsdogs_jax.training.layer_decay import with_layer_decay
 from catsdogs_jax.training.optimizer import make_optimizer
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.sharding import Sharding
@@ -23,20 +26,32 @@ from catsdogs_jax.training.step import EvalRecipe, Recipe, eval_step, train_step
 
 
 class CompiledStep:
-    """A step compiled once, ahead of time; called with other shapes it fails and names them.
+    """A step compiled once, when it is first asked for; with other shapes it fails and names them.
 
     Attributes:
         name: What it is, for messages.
-        compiled: What XLA made of it.
-        recalled: Whether an earlier run had compiled it.
     """
 
     def __init__(
         self, name: str, function: Callable[..., Any], *arguments: Any, **jit_options: Any
     ):
         self.name = name
-        lowered = jax.jit(function, static_argnums=0, **jit_options).lower(*arguments)
-        self.compiled, self.recalled = compile_or_recall(lowered)
+        self._jitted = jax.jit(function, static_argnums=0, **jit_options)
+        self._arguments = arguments
+
+    @functools.cached_property
+    def _result(self) -> tuple[Compiled, bool]:
+        return compile_or_recall(self._jitted.lower(*self._arguments))
+
+    @property
+    def compiled(self) -> Compiled:
+        """What XLA made of it."""
+        return self._result[0]
+
+    @property
+    def recalled(self) -> bool:
+        """Whether an earlier run had compiled it."""
+        return self._result[1]
 
     def __call__(self, *arguments: Any) -> Any:
         """Runs the step.
@@ -60,6 +75,7 @@ class Trainer:
         sharding: Devices.
         train: `(state, batch) -> (state, metrics)`; the state given is used up.
         evaluate: `(params, statistics, batch) -> (logits, sums)`.
+        eval_recipe: Static part of an evaluation step.
         eval_batch: Pictures in an evaluation batch.
         initialize: Returns the state before the first step, on the devices.
         model: The model with abstract parameters, in XLA's own operations.
@@ -71,6 +87,7 @@ class Trainer:
     sharding: Sharding
     train: CompiledStep
     evaluate: CompiledStep
+    eval_recipe: EvalRecipe
     eval_batch: int
     initialize: Callable[[], TrainState]
     model: Model
@@ -81,6 +98,11 @@ class Trainer:
         """Returns shapes, types and shardings of the state, to restore onto."""
         shapes = jax.eval_shape(self.initialize)
         return abstract(shapes, self.sharding.replicated)
+
+    @property
+    def abstract_eval_batch(self) -> Batch:
+        """Shapes, types and shardings of an evaluation batch."""
+        return _abstract_batch(self.recipe.preprocessing, self.eval_batch, self.sharding)
 
     def reset_sums(self, state: TrainState) -> TrainState:
         """Returns the state with the sums over training pictures at zero."""
@@ -118,7 +140,9 @@ def build_trainer(
         graphdef=graphdef,
         preprocessing=preprocessing,
         augment=config.augment,
-        optimizer=make_optimizer(config.train, plan.steps),
+        optimizer=with_layer_decay(
+            make_optimizer(config.train, plan.steps), shown, config.finetune.layer_decay
+        ),
         seed=config.seed,
         label_smoothing=config.train.label_smoothing,
         class_weights=class_weights,
@@ -137,12 +161,22 @@ def build_trainer(
         donate_argnums=1,
         out_shardings=sharding.replicated,
     )
-    passes = formulation.evaluation_pass(eval_batch, preprocessing.image_size, sharding)
-    evaluate = compile_evaluation(
-        EvalRecipe(graphdef, preprocessing, passes), params, statistics, eval_batch, sharding
+    passes = formulation.evaluation_pass(
+        eval_batch, preprocessing.image_size, sharding, kernel_count(params)
     )
+    eval_recipe = EvalRecipe(graphdef, preprocessing, passes)
+    evaluate = compile_evaluation(eval_recipe, params, statistics, eval_batch, sharding)
     return Trainer(
-        recipe, sharding, train, evaluate, eval_batch, initialize, shown, formulation, fed
+        recipe=recipe,
+        sharding=sharding,
+        train=train,
+        evaluate=evaluate,
+        eval_recipe=eval_recipe,
+        eval_batch=eval_batch,
+        initialize=initialize,
+        model=shown,
+        formulation=formulation,
+        abstract_batch=fed,
     )
 
 
@@ -156,8 +190,14 @@ def formulations(
     """
     pinned = Formulation("compiled", config.data.batch_size).apply(config)
     model = abstract_model(pinned, preprocessing)
-    statistics = bool(jax.tree.leaves(split_model(model)[2]))
-    return candidates(config, sharding, kernels=uses_kernels(model), statistics=statistics)
+    _, params, statistics = split_model(model)
+    return candidates(
+        config,
+        sharding,
+        kernels=uses_kernels(model),
+        statistics=bool(jax.tree.leaves(statistics)) and config.model.batch_norm == "train",
+        layers=kernel_count(params),
+    )
 
 
 def class_weights(config: Config, pictures: PictureSet) -> tuple[float, ...]:

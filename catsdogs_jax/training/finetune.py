@@ -1,0 +1,90 @@
+"""The start of a run: fresh, or from published weights, with a head fitted to the pictures."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from catsdogs_jax.pretrained import HEAD, Weights, lay_over
+from catsdogs_jax.training.features import compute_features
+from catsdogs_jax.training.loop import Loop
+from catsdogs_jax.training.probe import Head, fit_head
+from catsdogs_jax.training.state import Params, TrainState, create_state
+from catsdogs_jax.training.trainer import Trainer
+
+
+def begin(loop: Loop, weights: Weights | None) -> TrainState:
+    """Returns the state before the first step.
+
+    With a fitted head it is measured and saved as step 0, so that the best checkpoint of a run is
+    never worse than its probe.
+
+    Args:
+        loop: The run.
+        weights: What it begins with; none: fresh parameters.
+
+    Raises:
+        UserError: The weights do not fit the model.
+    """
+    trainer = loop.trainer
+    state = trainer.initialize()
+    if weights is None:
+        return state
+    laid = lay_over(state.params, state.statistics, weights)
+    for note in laid.notes:
+        print(f"weights   {note}")
+    params, statistics = jax.device_put((laid.params, laid.statistics), trainer.sharding.replicated)
+    if loop.config.finetune.depth == "all":
+        return _state(trainer, params, statistics)
+    features = compute_features(trainer, params, statistics, loop.dataset.splits["train"])
+    head = _fitted(loop, features)
+    state = _state(trainer, _with_head(trainer, params, head), statistics)
+    loop.measure_start(state, _accuracy_and_loss(loop, head, features))
+    return state
+
+
+def _fitted(loop: Loop, features: np.ndarray) -> Head:
+    config, pictures = loop.config, loop.dataset.splits["train"]
+    head = fit_head(
+        features,
+        pictures.targets,
+        pictures.preprocessing.task,
+        config.finetune.folds,
+        balanced=config.train.class_weights == "balanced",
+        seed=config.seed,
+    )
+    how = f"chosen by {head.folds} folds" if head.folds else "too few pictures to choose it"
+    print(
+        f"probe     logistic regression on {features.shape[2]:,} features of {len(features):,} "
+        f"pictures and their mirror images, C = {head.strength:.2g} ({how})"
+    )
+    return head
+
+
+def _with_head(trainer: Trainer, params: Params, head: Head) -> Params:
+    fitted = {"kernel": head.kernel, "bias": head.bias}
+    return {**params, HEAD: jax.device_put(fitted, trainer.sharding.replicated)}
+
+
+def _accuracy_and_loss(loop: Loop, head: Head, features: np.ndarray) -> dict[str, float]:
+    """Returns accuracy and loss (nats) on the training pictures as they are, not varied."""
+    pictures = loop.dataset.splits["train"]
+    task, targets = pictures.preprocessing.task, jnp.asarray(pictures.targets)
+    logits = jnp.asarray(head.logits(features[:, 0]))
+    return {
+        "accuracy": float(task.correct(logits, targets).mean()),
+        "loss": float(task.losses(logits, targets).mean()),
+    }
+
+
+def _state(trainer: Trainer, params: Params, statistics: Params) -> TrainState:
+    """Returns the state before the first step with these variables."""
+
+    def create(params: Params, statistics: Params) -> TrainState:
+        average = trainer.recipe.average_decay > 0
+        return create_state(params, statistics, trainer.recipe.optimizer, average=average)
+
+    state = jax.jit(create, out_shardings=trainer.sharding.replicated)(params, statistics)
+    zero = trainer.reset_sums(state)
+    return dataclasses.replace(zero, step=state.step)

@@ -1,0 +1,33 @@
+"""Fine-tunes an EfficientNet-Lite1 with ImageNet weights on your pictures.
+
+python -m catsdogs_jax.train --config configs/finetune.py --config.data.dir=PHOTOS
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns what differs from the defaults of catsdogs_jax.config."""
+    config = ml_collections.ConfigDict()
+    config.data = {
+        "source": "folder",
+        "dir": "",
+        "image_size": 240,
+        "resize": "crop",
+        "batch_size": 32,
+    }
+    config.model = {"name": "efficientnet_lite1", "dropout": 0.2, "batch_norm": "frozen"}
+    config.finetune = {"weights": "imagenet", "depth": "head_then_all", "layer_decay": 0.7}
+    config.augment = {"flip": True, "zoom": (0.7, 1.1)}
+    config.train = {
+        "epochs": 3,
+        "optimizer": "adamw",
+        "learning_rate": 3e-4,
+        "schedule": "cosine",
+        "warmup": 0.1,
+        "weight_decay": 0.01,
+        "ema_decay": 0.99,
+    }
+    config.eval = {"every_epochs": 1, "batch_size": 8, "mirror": True}
+    config.checkpoint = {"metric": "loss"}
+    return config
