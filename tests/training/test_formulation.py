@@ -33,7 +33,9 @@ class Devices:
 
 def offered(config: Config, platform: str, count: int, **model: bool) -> list[Formulation]:
     devices: Any = Devices(platform, count)
-    return candidates(config, devices, **{"kernels": True, "statistics": False, **model})
+    return candidates(
+        config, devices, **{"kernels": True, "statistics": False, "layers": 5, **model}
+    )
 
 
 def trainer_of(config: Config, formulation: Formulation) -> Trainer:
