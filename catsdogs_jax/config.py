@@ -113,16 +113,44 @@ class TrainConfig:
     steps_per_epoch: int | None = option(
         None, "Steps called an epoch; none: one pass over the training pictures.", minimum=1
     )
-    optimizer: Literal["adam", "adamw", "sgd"] = option("adam", "Update rule; sgd is Nesterov's.")
+    optimizer: Literal["adam", "adamw", "sgd", "lamb", "lion", "muon"] = option(
+        "adam", "Update rule; sgd is Nesterov's, muon is AdamW for all but hidden kernels."
+    )
     learning_rate: float = option(1e-3, "Peak learning rate.", above=0)
-    schedule: Literal["constant", "cosine", "one_cycle"] = option(
-        "constant", "Course of the learning rate after warm-up."
+    schedule: Literal["constant", "linear", "cosine", "exponential", "one_cycle", "wsd"] = option(
+        "constant", "Course of the learning rate after warm-up; wsd: constant, then a cooldown."
     )
     warmup: float = option(
         0.0, "Share of the run in which the rate rises from zero.", minimum=0, below=1
     )
-    momentum: float = option(0.9, "Momentum of sgd.", minimum=0, below=1)
-    weight_decay: float = option(0.0, "Decoupled weight decay (adamw, sgd) of kernels.", minimum=0)
+    cooldown: float = option(
+        0.2, "Share of the run in which the rate of wsd falls at the end.", above=0, maximum=1
+    )
+    final_rate: float = option(
+        0.0,
+        "Share of the peak at which linear, cosine, exponential and wsd end.",
+        minimum=0,
+        maximum=1,
+    )
+    momentum: float | None = option(
+        None, "Momentum; none: the rule's own, sgd 0.9, muon 0.95.", minimum=0, below=1
+    )
+    betas: tuple[float, float] | None = option(
+        None,
+        "Decays of the two moments of adam, adamw, lamb, lion and muon's AdamW; none: the rule's "
+        "own, 0.9 and 0.999 (lion 0.99).",
+        minimum=0,
+        below=1,
+    )
+    epsilon: float | None = option(
+        None,
+        "Added to the denominator of adam, adamw, lamb and muon; none: the rule's own, 1e-8 (lamb "
+        "1e-6); Keras's Adam has 1e-7.",
+        above=0,
+    )
+    weight_decay: float = option(
+        0.0, "Weight decay of kernels; decoupled, but for sgd that of the gradient.", minimum=0
+    )
     clip_norm: float | None = option(None, "Greatest global norm of the gradient.", above=0)
     ema_decay: float = option(
         0.0, "Decay of the average of parameters used to evaluate; 0: none.", minimum=0, below=1

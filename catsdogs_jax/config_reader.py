@@ -18,7 +18,7 @@ from typing import Any
 
 import ml_collections
 
-from catsdogs_jax.config import Config
+from catsdogs_jax.config import Config, TrainConfig
 from catsdogs_jax.errors import UserError, nearest
 
 _BOUNDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
@@ -27,6 +27,13 @@ _BOUNDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
     "maximum": (operator.le, "at most"),
     "below": (operator.lt, "below"),
 }
+
+_RULES_WITH: Mapping[str, tuple[str, ...]] = {
+    "momentum": ("sgd", "muon"),
+    "betas": ("adam", "adamw", "lamb", "lion", "muon"),
+    "epsilon": ("adam", "adamw", "lamb", "muon"),
+}
+"""Optimizers that have an option."""
 
 
 def read_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Config:
@@ -257,8 +264,7 @@ def _check_together(config: Config) -> None:
     low, high = config.augment.zoom
     if low > high:
         raise UserError(f"config key 'augment.zoom' is {low}, {high}: give the smaller one first.")
-    if config.train.optimizer == "adam" and config.train.weight_decay:
-        raise UserError("train.weight_decay has no effect on adam: --config.train.optimizer=adamw")
+    _check_optimizer(config.train)
     shares = config.data.validation_share + config.data.test_share
     if shares >= 1:
         raise UserError(
@@ -268,6 +274,32 @@ def _check_together(config: Config) -> None:
     if config.data.source in needs and not needs[config.data.source][1]:
         key = needs[config.data.source][0]
         raise UserError(f"data.source={config.data.source} needs --config.data.{key}=...")
+
+
+def _check_optimizer(train: TrainConfig) -> None:
+    """Checks that no option is given that the rule or the schedule would ignore."""
+    if train.optimizer == "adam" and train.weight_decay:
+        raise UserError("train.weight_decay has no effect on adam: --config.train.optimizer=adamw")
+    for name, rules in _RULES_WITH.items():
+        if getattr(train, name) is not None and train.optimizer not in rules:
+            raise UserError(
+                f"train.{name} is {getattr(train, name)}, which {train.optimizer} does not have "
+                f"(but {', '.join(rules)} do): leave it out, or choose --config.train.optimizer"
+            )
+    if train.final_rate and train.schedule in ("constant", "one_cycle"):
+        raise UserError(
+            f"train.final_rate is {train.final_rate:g}, but train.schedule {train.schedule} has an "
+            "end of its own: choose linear, cosine, exponential or wsd"
+        )
+    if train.schedule == "exponential" and not train.final_rate:
+        raise UserError(
+            "train.schedule=exponential never reaches 0: give --config.train.final_rate=0.01"
+        )
+    if train.schedule == "wsd" and train.warmup + train.cooldown > 1:
+        raise UserError(
+            f"train.warmup + train.cooldown is {train.warmup + train.cooldown:g}, more than the "
+            "whole run (1): lower one of them"
+        )
 
 
 def _exactly_one(group: str, first: str, a: Any, second: str, b: Any) -> None:

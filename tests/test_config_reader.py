@@ -54,6 +54,8 @@ def test_a_config_survives_json(tmp_path: Path) -> None:
         ("augment.flip", "True", True),
         ("augment.flip", "false", False),
         ("mesh.devices", "none", None),
+        ("train.betas", "0.9,0.99", (0.9, 0.99)),
+        ("train.betas", "none", None),
         ("data.resize", "crop", "crop"),
     ],
 )
@@ -89,6 +91,14 @@ def test_an_override_is_read_by_the_type_of_its_key(
         ({"train.steps": "none"}, ["train.steps", "train.epochs", "neither"]),
         ({"eval.every_steps": "1", "eval.every_epochs": "1"}, ["eval.every_steps", "both"]),
         ({"train.weight_decay": "0.1"}, ["train.weight_decay", "adamw"]),
+        ({"train.momentum": "0.9"}, ["train.momentum is 0.9", "adam does not", "sgd, muon"]),
+        ({"train.betas": "0.9,1"}, ["1.0", "below 1"]),
+        ({"train.final_rate": "0.1"}, ["train.final_rate", "constant", "cosine"]),
+        ({"train.schedule": "exponential"}, ["never reaches 0", "train.final_rate=0.01"]),
+        (
+            {"train.schedule": "wsd", "train.warmup": "0.5", "train.cooldown": "0.6"},
+            ["train.warmup + train.cooldown is 1.1", "lower"],
+        ),
         ({"data.source": "table"}, ["data.source=table", "--config.data.table"]),
         ({"data.source": "tfds"}, ["data.source=tfds", "--config.data.name"]),
         ({"data.validation_share": "0.6", "data.test_share": "0.5"}, ["1.1", "nothing is left"]),

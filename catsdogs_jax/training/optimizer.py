@@ -1,52 +1,142 @@
 """The update rule and the course of its learning rate, from Optax."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import optax
+from optax.contrib import MuonDimensionNumbers, muon
 
 from catsdogs_jax.config import TrainConfig
 
+_ONE_CYCLE_RISE = 0.3
+_LAMB_EPSILON = 1e-6
+_MUON_RMS = 0.2
+"""Muon's updates are as long as AdamW's, so that one learning rate and one weight decay serve both:
+Liu et al., 2025, https://arxiv.org/abs/2502.16982"""
+
+_SIGN_KEPT = -1.0
+"""Optax negates what it multiplies by a learning rate; this one changes nothing."""
+
 
 def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
-    """Returns the learning rate by step: a linear warm-up, then constant, cosine or one-cycle.
+    """Returns the learning rate by step: a linear warm-up, then the course of `schedule`.
 
-    One-cycle is Smith and Topin's (https://arxiv.org/abs/1708.07120) with cosine flanks, as in
-    PyTorch: up from 1/25 of the peak during the warm-up (30 % of the run if none is given), then
-    down to almost nothing.
+    constant: the peak. linear, cosine, exponential: from the peak to `final_rate` of it at the end
+    of the run (cosine: https://arxiv.org/abs/1608.03983). wsd, "warm-up, stable, decay": the peak,
+    then a straight fall to `final_rate` of it over the last share `cooldown` of the run
+    (https://arxiv.org/abs/2405.18392). one_cycle: Smith and Topin's
+    (https://arxiv.org/abs/1708.07120) with cosine flanks, as in PyTorch: up from 1/25 of the peak
+    during the warm-up (30 % of the run if none is given), then down to almost nothing.
 
     Args:
-        config: `schedule`, `learning_rate` (the peak) and `warmup` are used.
+        config: `schedule`, `learning_rate` (the peak), `warmup`, `cooldown` and `final_rate` are
+            used.
         steps: Length of the run.
     """
     peak, warmup = config.learning_rate, round(config.warmup * steps)
     if config.schedule == "one_cycle":
-        share = config.warmup or 0.3
+        share = config.warmup or _ONE_CYCLE_RISE
         return optax.cosine_onecycle_schedule(max(steps, 2), peak, pct_start=share)
-    if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(peak, max(steps - warmup, 1))
-    else:
-        after = optax.constant_schedule(peak)
+    after = _after_warm_up(config, max(steps - warmup, 1), steps)
     if not warmup:
         return after
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 
+def _after_warm_up(config: TrainConfig, rest: int, steps: int) -> optax.Schedule:
+    """Returns the learning rate by step for the `rest` of a run of `steps`."""
+    peak, end = config.learning_rate, config.final_rate * config.learning_rate
+    if config.schedule == "cosine":
+        return optax.cosine_decay_schedule(peak, rest, alpha=config.final_rate)
+    if config.schedule == "linear":
+        return optax.linear_schedule(peak, end, rest)
+    if config.schedule == "exponential":
+        return optax.exponential_decay(peak, rest, config.final_rate)
+    if config.schedule == "wsd":
+        fall = min(max(round(config.cooldown * steps), 1), rest)
+        return optax.linear_schedule(peak, end, fall, transition_begin=rest - fall)
+    return optax.constant_schedule(peak)
+
+
 def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
     """Returns clipping, the update rule and weight decay as one transformation."""
-    schedule = make_schedule(config, steps)
-    if config.optimizer == "adam":
-        rule = optax.adam(schedule)
-    elif config.optimizer == "adamw":
-        rule = optax.adamw(schedule, weight_decay=config.weight_decay, mask=_kernels)
-    else:
-        rule = optax.chain(
-            optax.add_decayed_weights(config.weight_decay, mask=_kernels),
-            optax.sgd(schedule, momentum=config.momentum, nesterov=True),
-        )
+    rule = _rule(config, make_schedule(config, steps))
     if config.clip_norm is None:
         return rule
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
 
 
+def _rule(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    decay: Any = {"weight_decay": config.weight_decay, "mask": _kernels}
+    moments: Any = (
+        {} if config.betas is None else dict(zip(("b1", "b2"), config.betas, strict=True))
+    )
+    eps: Any = {} if config.epsilon is None else {"eps": config.epsilon}
+    momentum: Any = {} if config.momentum is None else {"beta": config.momentum}
+    if config.optimizer == "adam":
+        return optax.adam(schedule, **moments, **eps)
+    if config.optimizer == "adamw":
+        return optax.adamw(schedule, **moments, **eps, **decay)
+    if config.optimizer == "lamb":
+        return optax.chain(
+            optax.scale_by_adam(**moments, eps=config.epsilon or _LAMB_EPSILON),
+            optax.add_decayed_weights(**decay),
+            # As in the authors' code, not for biases: they start at 0, and would stay near it.
+            optax.masked(optax.scale_by_trust_ratio(), _kernels),
+            optax.scale_by_learning_rate(schedule),
+        )
+    if config.optimizer == "lion":
+        return optax.lion(schedule, **moments, **decay)
+    if config.optimizer == "muon":
+        moments = {f"adam_{name}": value for name, value in moments.items()}
+        return optax.chain(
+            muon(
+                # Decay and learning rate follow, for both groups of parameters alike.
+                _SIGN_KEPT,
+                **momentum,
+                **moments,
+                **eps,
+                muon_weight_dimension_numbers=muon_matrices,
+                consistent_rms=_MUON_RMS,
+            ),
+            optax.add_decayed_weights(**decay),
+            optax.scale_by_learning_rate(schedule),
+        )
+    return optax.chain(
+        optax.add_decayed_weights(**decay),
+        optax.sgd(schedule, momentum=momentum.get("beta", 0.9), nesterov=True),
+    )
+
+
 def _kernels(params: optax.Params) -> optax.Params:
     """Decay applies to kernels only: not to biases, nor to the scales of normalisation layers."""
     return jax.tree.map(lambda value: value.ndim > 1, params)
+
+
+def muon_matrices(params: Any) -> Any:
+    """Says which parameters Muon orthogonalises and how they are matrices; none: AdamW's.
+
+    Muon takes the kernels of hidden layers: of dense ones [in, out], of convolutions
+    [height * width * in, out], of attention [in, heads * features] and [heads * features, out].
+    AdamW takes the rest: biases, scales, embeddings, the head, and depthwise convolutions, each of
+    whose channels is a filter of its own.
+
+    Source: Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, value: _as_matrix([str(getattr(k, "key", k)) for k in path], value.shape),
+        params,
+    )
+
+
+def _as_matrix(path: Sequence[str], shape: Sequence[int]) -> MuonDimensionNumbers | None:
+    if path[-1] != "kernel" or "head" in path:
+        return None
+    if len(shape) == 2:
+        return MuonDimensionNumbers(0, 1)
+    if len(shape) == 3:  # `nnx.MultiHeadAttention`: heads and their features are two axes.
+        return MuonDimensionNumbers((0, 1), 2) if "out" in path else MuonDimensionNumbers(0, (1, 2))
+    if len(shape) == 4 and shape[2] > 1:
+        return MuonDimensionNumbers((0, 1, 2), 3)
+    return None

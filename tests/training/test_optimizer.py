@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -41,22 +42,112 @@ def test_one_cycle_peaks_after_its_warm_up() -> None:
     assert found[-1] < 0.01
 
 
+def test_linear_goes_straight_to_its_end() -> None:
+    found = rates(schedule="linear", warmup=0.1)
+    assert found.argmax() == 10
+    np.testing.assert_allclose(np.diff(found[10:]), -1 / 90, rtol=1e-3)
+    config = TrainConfig(learning_rate=1.0, schedule="linear", warmup=0.1, final_rate=0.25)
+    assert float(jnp.asarray(make_schedule(config, 100)(100))) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "middle"), [("linear", 0.55), ("cosine", 0.55), ("exponential", 0.1**0.5)]
+)
+def test_a_final_rate_is_where_the_schedule_ends(schedule: str, middle: float) -> None:
+    found = [
+        float(jnp.asarray(make_schedule(TrainConfig(**options), 100)(step)))  # type: ignore[arg-type]
+        for options in [{"learning_rate": 1.0, "schedule": schedule, "final_rate": 0.1}]
+        for step in (0, 50, 100)
+    ]
+    np.testing.assert_allclose(found, [1.0, middle, 0.1], rtol=1e-5)
+
+
+def test_wsd_is_stable_between_its_warm_up_and_its_cooldown() -> None:
+    config = TrainConfig(learning_rate=1.0, schedule="wsd", warmup=0.1, cooldown=0.3)
+    found = [float(jnp.asarray(make_schedule(config, 100)(step))) for step in range(101)]
+    assert found[0] == 0
+    np.testing.assert_allclose(found[10:71], 1.0)
+    assert found[69] == 1.0
+    assert found[71] < 1.0
+    assert found[85] == pytest.approx(0.5)
+    assert found[100] == pytest.approx(0.0, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_clipping_bounds_the_gradient(name: str) -> None:
     params = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
     gradient = {"kernel": jnp.full((2, 2), 1e6), "bias": jnp.zeros(2)}
-    config = TrainConfig(optimizer=name, momentum=0.0, clip_norm=1.0, learning_rate=1.0)  # type: ignore[arg-type]
-    rule = make_optimizer(config, 10)
-    updates: Any = rule.update(gradient, rule.init(params), params)[0]
+    momentum = {"momentum": 0.0} if name == "sgd" else {}
+    updates = first_update(name, params, gradient, clip_norm=1.0, **momentum)
     assert np.linalg.norm(updates["kernel"]) <= 2.0 + 1e-5
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "lion", "muon"])
 def test_decay_shrinks_kernels_but_no_biases(name: str) -> None:
-    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
-    zero = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
-    config = TrainConfig(optimizer=name, weight_decay=0.1, momentum=0.0, learning_rate=1.0)  # type: ignore[arg-type]
-    rule = make_optimizer(config, 10)
-    updates: Any = rule.update(zero, rule.init(params), params)[0]
-    np.testing.assert_allclose(updates["kernel"], -0.1, rtol=1e-6)
+    params = {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}}
+    zero = {"dense": {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}}
+    momentum = {"momentum": 0.0} if name == "sgd" else {}
+    updates = first_update(name, params, zero, weight_decay=0.1, **momentum)["dense"]
+    # LAMB's trust ratio makes the step as long as the kernel.
+    np.testing.assert_allclose(updates["kernel"], -1.0 if name == "lamb" else -0.1, rtol=1e-6)
     np.testing.assert_array_equal(updates["bias"], 0)
+
+
+def first_update(name: str, params: Any, gradient: Any, **options: Any) -> Any:
+    config = TrainConfig(optimizer=name, learning_rate=1.0, **options)  # type: ignore[arg-type]
+    rule = make_optimizer(config, 10)
+    return rule.update(gradient, rule.init(params), params)[0]
+
+
+NETWORK = {
+    "conv": {"kernel": jnp.ones((3, 3, 4, 8)), "bias": jnp.ones(8)},
+    "depthwise": {"kernel": jnp.ones((3, 3, 1, 8))},
+    "attention": {
+        "query": {"kernel": jnp.ones((8, 2, 4))},
+        "out": {"kernel": jnp.ones((2, 4, 8)), "bias": jnp.ones(8)},
+    },
+    "norm": {"scale": jnp.ones(8)},
+    "position": jnp.ones((1, 16, 8)),
+    "head": {"kernel": jnp.ones((8, 3))},
+}
+
+
+def test_muon_orthogonalises_hidden_kernels_and_leaves_the_rest_to_adamw() -> None:
+    rng = np.random.default_rng(0)
+    gradient = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), NETWORK)
+    updates = first_update("muon", NETWORK, gradient)
+    matrices = {
+        "conv": updates["conv"]["kernel"].reshape(36, 8),
+        "query": updates["attention"]["query"]["kernel"].reshape(8, 8),
+        "out": updates["attention"]["out"]["kernel"].reshape(8, 8),
+    }
+    for name, matrix in matrices.items():
+        stretches = np.linalg.svd(matrix, compute_uv=False) / np.sqrt(max(matrix.shape)) / 0.2
+        assert 0.4 < stretches.min() <= stretches.max() < 1.4, name
+    adamw = first_update("adamw", NETWORK, gradient, betas=(0.9, 0.999))
+    for path in (("conv", "bias"), ("depthwise", "kernel"), ("norm", "scale"), ("head", "kernel")):
+        found, like = (tree[path[0]][path[1]] for tree in (updates, adamw))
+        np.testing.assert_array_equal(np.sign(found), np.sign(like))
+        assert np.ptp(np.abs(found)) < 1e-4  # The first step of Adam has one length for all.
+
+
+def test_lion_steps_by_the_sign_and_lamb_by_the_length_of_the_kernel() -> None:
+    params = {"dense": {"kernel": 3.0 * jnp.ones((2, 2))}}
+    gradient = {"dense": {"kernel": jnp.array([[1.0, -2.0], [0.5, -4.0]])}}
+    sign = np.sign(gradient["dense"]["kernel"])
+    found = first_update("lion", params, gradient)["dense"]["kernel"]
+    np.testing.assert_allclose(found, -sign)
+    found = first_update("lamb", params, gradient)["dense"]["kernel"]
+    np.testing.assert_allclose(found, -3.0 * sign, rtol=1e-4)
+
+
+def test_betas_and_epsilon_are_those_given() -> None:
+    params, gradient = {"kernel": jnp.zeros((1, 1))}, {"kernel": jnp.full((1, 1), 2.0)}
+    found = first_update("adam", params, gradient, epsilon=2.0)["kernel"]
+    np.testing.assert_allclose(found, -0.5, rtol=1e-5)
+    config = TrainConfig(optimizer="adam", learning_rate=1.0, betas=(0.5, 0.5))
+    rule = make_optimizer(config, 10)
+    state = rule.update(gradient, rule.init(params), params)[1]
+    second: Any = rule.update({"kernel": jnp.zeros((1, 1))}, state, params)[0]
+    mean, square = 0.5 / 0.75, 1.0 / 0.75  # 0.5 * 0.5 * 2 and 0.5 * 0.5 * 4, made unbiased
+    np.testing.assert_allclose(second["kernel"], -mean / np.sqrt(square), rtol=1e-5)
