@@ -155,6 +155,13 @@ class TrainConfig:
     ema_decay: float = option(
         0.0, "Decay of the average of parameters used to evaluate; 0: none.", minimum=0, below=1
     )
+    loss: Literal["cross_entropy", "sigmoid", "focal"] = option(
+        "cross_entropy",
+        "Loss; sigmoid: binary cross-entropy of each class, also where only one is right.",
+    )
+    focal_gamma: float = option(
+        2.0, "Exponent of the focal loss; the higher, the less easy pictures count.", minimum=0
+    )
     label_smoothing: float = option(
         0.0, "Share of each target spread over all classes.", minimum=0, below=1
     )

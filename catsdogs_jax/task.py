@@ -14,6 +14,10 @@ import numpy as np
 import optax
 
 Kind = Literal["binary", "multiclass", "multilabel"]
+LossName = Literal["cross_entropy", "sigmoid", "focal"]
+
+_LEAST_MISS = 1e-7
+"""Where a probability rounds to 1, a power of what it misses has no finite gradient."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +74,34 @@ class Task:
         if self.kind == "multiclass":
             return optax.losses.softmax_cross_entropy(logits, targets)
         return optax.losses.sigmoid_binary_cross_entropy(logits, targets).mean(axis=-1)
+
+    def training_losses(
+        self, logits: jax.Array, targets: jax.Array, loss: LossName, gamma: float
+    ) -> jax.Array:
+        """Returns the loss [n] to minimise, in nats, of each picture.
+
+        cross_entropy: as `losses`. sigmoid: of each class on its own; in multi-class problems the
+        sum over classes, so that its gradient is as large as the softmax's (Wightman et al., 2021,
+        https://arxiv.org/abs/2110.00476). focal: cross-entropy times (1 - p)^gamma, where p is the
+        probability of the target (Lin et al., 2017, https://arxiv.org/abs/1708.02002), for
+        multi-class problems that of the softmax, as in Keras's `CategoricalFocalCrossentropy`.
+
+        Args:
+            logits: [n, outputs].
+            targets: [n, outputs], 0 to 1; they may be smoothed or mixed.
+            loss: Which.
+            gamma: Exponent of focal; at 0 it is the cross-entropy.
+        """
+        logits = logits.astype(jnp.float32)
+        if loss == "focal" and self.kind == "multiclass":
+            log_probabilities = jax.nn.log_softmax(logits)
+            missed = jnp.clip(1.0 - jnp.exp(log_probabilities), _LEAST_MISS, 1.0)
+            return -(targets * missed**gamma * log_probabilities).sum(axis=-1)
+        if loss == "focal":
+            return optax.losses.sigmoid_focal_loss(logits, targets, gamma=gamma).mean(axis=-1)
+        if loss == "sigmoid" and self.kind == "multiclass":
+            return optax.losses.sigmoid_binary_cross_entropy(logits, targets).sum(axis=-1)
+        return self.losses(logits, targets)
 
     def correct(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
         """Returns 1.0 for each picture [n] whose labels are all predicted, else 0.0."""

@@ -1,5 +1,6 @@
 """Promises of the three kinds of labels."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -36,7 +37,63 @@ def test_the_multilabel_loss_is_the_mean_over_labels() -> None:
     np.testing.assert_allclose(losses, np.log(2), rtol=1e-6)
 
 
-@pytest.mark.parametrize("task", [BINARY, SPECIES, SEVERAL], ids=lambda t: t.kind)
+KINDS = pytest.mark.parametrize("task", [BINARY, SPECIES, SEVERAL], ids=lambda t: t.kind)
+
+
+def some(task: Task, n: int = 20) -> tuple[jax.Array, jax.Array]:
+    """Returns random logits and targets."""
+    labels = [(int(label),) for label in RNG.integers(0, len(task.classes), n)]
+    logits = RNG.normal(size=(n, task.outputs), scale=3.0)
+    return jnp.asarray(logits, jnp.float32), jnp.asarray(task.targets(labels))
+
+
+@KINDS
+def test_the_focal_loss_weighs_by_what_the_target_misses(task: Task) -> None:
+    logits, targets = some(task)
+    found = task.training_losses(logits, targets, "focal", 1.5)
+    probabilities = task.probabilities(np.asarray(logits))
+    if task.kind == "multilabel":
+        p = np.where(targets > 0.5, probabilities, 1 - probabilities)
+    else:
+        p = np.take_along_axis(probabilities, task.true_classes(np.asarray(targets))[:, None], 1)
+    np.testing.assert_allclose(found, (-((1 - p) ** 1.5) * np.log(p)).mean(axis=-1), rtol=1e-3)
+
+
+@KINDS
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_a_focal_loss_without_focus_is_the_cross_entropy(task: Task, smoothing: float) -> None:
+    logits, targets = some(task)
+    smoothed = task.smooth(targets, smoothing)
+    found = task.training_losses(logits, smoothed, "focal", 0.0)
+    np.testing.assert_allclose(found, task.losses(logits, smoothed), rtol=1e-4, atol=1e-6)
+
+
+@KINDS
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("size", [0.0, 200.0])
+def test_the_gradient_of_the_focal_loss_is_finite(task: Task, gamma: float, size: float) -> None:
+    _, targets = some(task, 4)
+    for logits in (size * (2 * targets - 1), -size * (2 * targets - 1)):
+        for smoothed in (targets, task.smooth(targets, 0.1)):
+            gradient = jax.grad(
+                lambda logits, y=smoothed: task.training_losses(logits, y, "focal", gamma).sum()
+            )(logits)
+            assert jnp.isfinite(gradient).all()
+
+
+def test_the_sigmoid_loss_asks_each_class_on_its_own() -> None:
+    logits, targets = some(SPECIES)
+    found = SPECIES.training_losses(logits, targets, "sigmoid", 2.0)
+    p = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+    expected = -np.log(np.where(targets > 0.5, p, 1 - p)).sum(axis=-1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    for task in (BINARY, SEVERAL):  # Their cross-entropy is that of sigmoids.
+        logits, targets = some(task)
+        same = task.training_losses(logits, targets, "sigmoid", 2.0)
+        np.testing.assert_array_equal(same, task.losses(logits, targets))
+
+
+@KINDS
 def test_probabilities_of_extreme_logits_are_finite(task: Task) -> None:
     probabilities = task.probabilities(np.full((1, task.outputs), 1e4, np.float32))
     assert np.isfinite(probabilities).all()

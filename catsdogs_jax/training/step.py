@@ -12,6 +12,7 @@ from catsdogs_jax.augment import augment, zoomed
 from catsdogs_jax.config import AugmentConfig
 from catsdogs_jax.data.pipeline import Batch
 from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.task import LossName
 from catsdogs_jax.training.state import (
     Params,
     Sums,
@@ -46,6 +47,8 @@ class Recipe:
         augment: Random variation of the pictures.
         optimizer: The Optax transformation.
         seed: Seed of the run.
+        loss: What is minimised, see `Task.training_losses`.
+        focal_gamma: Exponent of the focal loss.
         label_smoothing: Share of each target spread over all classes.
         class_weights: Weight of each class in the loss, mean 1 over the training pictures.
         average_decay: Decay of the moving average of the parameters.
@@ -57,6 +60,8 @@ class Recipe:
     augment: AugmentConfig
     optimizer: optax.GradientTransformation
     seed: int
+    loss: LossName
+    focal_gamma: float
     label_smoothing: float
     class_weights: tuple[float, ...]
     average_decay: float
@@ -172,7 +177,7 @@ def _loss(
     logits = model(images, keys=keys)
     smoothed = task.smooth(targets, recipe.label_smoothing)
     weights = task.weights(targets, recipe.class_weights)
-    losses = task.losses(logits, smoothed) * weights
+    losses = task.training_losses(logits, smoothed, recipe.loss, recipe.focal_gamma) * weights
     sums = Sums.of(losses, task.correct(logits, targets), mask)
     return sums.loss / total, (split_model(model)[2], sums)
 

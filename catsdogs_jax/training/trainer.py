@@ -144,6 +144,8 @@ def build_trainer(
             make_optimizer(config.train, plan.steps), shown, config.finetune.layer_decay
         ),
         seed=config.seed,
+        loss=config.train.loss,
+        focal_gamma=config.train.focal_gamma,
         label_smoothing=config.train.label_smoothing,
         class_weights=class_weights,
         average_decay=config.train.ema_decay,

@@ -167,14 +167,21 @@ def test_the_average_follows_the_parameters(tiny: Tiny) -> None:
     assert state.evaluated_params is state.average
 
 
-def test_smoothing_and_class_weights_change_the_loss_as_they_should(tiny: Tiny) -> None:
-    config = tiny(model={"dropout": 0.0}, train={"label_smoothing": 0.2})
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_smoothing_and_class_weights_change_the_loss_as_they_should(tiny: Tiny, loss: str) -> None:
+    train = {"label_smoothing": 0.2, "loss": loss, "focal_gamma": 3.0}
+    config = tiny(model={"dropout": 0.0}, train=train)
     trainer = trainer_of(config, weights=(0.5, 2.0))
     batch = batch_for(trainer)
     model = merge_model(trainer.recipe.graphdef, trainer.initialize().params, {})
     logits = model(batch["image"].astype(jnp.float32) / 255)
     targets = batch["target"]
-    losses = optax.sigmoid_binary_cross_entropy(logits, targets * 0.8 + 0.1)
+    smoothed = targets * 0.8 + 0.1
+    losses = optax.sigmoid_binary_cross_entropy(logits, smoothed)
+    if loss == "focal":
+        losses *= (
+            smoothed * (1 - jax.nn.sigmoid(logits)) + (1 - smoothed) * jax.nn.sigmoid(logits)
+        ) ** 3
     expected = (losses * jnp.where(targets > 0.5, 2.0, 0.5)).mean()
     _, metrics = trainer.train(trainer.initialize(), batch)
     assert float(metrics["loss"]) == pytest.approx(float(expected), rel=1e-5)
