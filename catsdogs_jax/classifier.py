@@ -11,21 +11,13 @@ from catsdogs_jax.data.manifest import Picture
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.scan import Scanned, scan_files
 from catsdogs_jax.preprocessing import Preprocessing
-from catsdogs_jax.run_folder import RunFolder
-from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
-from catsdogs_jax.training.formulation import from_dict, kernel_count
+from catsdogs_jax.training.formulation import kernel_count
+from catsdogs_jax.training.restore import restore_best
 from catsdogs_jax.training.sharding import Sharding, make_sharding
-from catsdogs_jax.training.state import Params, split_model
+from catsdogs_jax.training.state import Params
 from catsdogs_jax.training.step import EvalRecipe
-from catsdogs_jax.training.trainer import (
-    CompiledStep,
-    abstract,
-    abstract_model,
-    compile_evaluation,
-    evaluation_batch,
-    formulations,
-)
+from catsdogs_jax.training.trainer import CompiledStep, compile_evaluation, evaluation_batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,25 +104,15 @@ def load(workdir: str | Path, devices: int | None = None) -> Classifier:
     Raises:
         UserError: The folder holds no run, or no checkpoint.
     """
-    folder = RunFolder(Path(workdir))
-    config = folder.read_config()
     sharding = make_sharding(devices)
-    with Checkpoints(folder.checkpoints, config.checkpoint, read_only=True) as checkpoints:
-        step = checkpoints.require_best_step()
-        preprocessing = checkpoints.preprocessing(step)
-        options = formulations(config, preprocessing, sharding)
-        recorded = from_dict(folder.read_formulation())
-        formulation = recorded if recorded in options else options[0]
-        model = abstract_model(formulation.apply(config), preprocessing)
-        graphdef, *variables = split_model(model)
-        params, statistics = checkpoints.restore_variables(
-            step,
-            *abstract(variables, sharding.replicated),
-            average=config.train.ema_decay > 0,
-        )
-    batch = evaluation_batch(config, sharding)
-    layers = kernel_count(params)
-    passes = formulation.evaluation_pass(batch, preprocessing.image_size, sharding, layers)
-    recipe = EvalRecipe(graphdef, preprocessing, passes)
-    compiled = compile_evaluation(recipe, params, statistics, batch, sharding)
-    return Classifier(config, preprocessing, step, sharding, compiled, batch, params, statistics)
+    run = restore_best(Path(workdir), sharding)
+    batch = evaluation_batch(run.config, sharding)
+    passes = run.formulation.evaluation_pass(
+        batch, run.preprocessing.image_size, sharding, kernel_count(run.params)
+    )
+    recipe = EvalRecipe(run.graphdef, run.preprocessing, passes)
+    variables = run.params, run.statistics
+    compiled = compile_evaluation(recipe, *variables, batch, sharding)
+    return Classifier(
+        run.config, run.preprocessing, run.step, sharding, compiled, batch, *variables
+    )

@@ -168,9 +168,17 @@ class TrainConfig:
     class_weights: Literal["none", "balanced"] = option(
         "none", "balanced: weigh each class by the inverse of its share of the training pictures."
     )
+    teacher: str = option("", "A finished run folder whose model is learned from; empty: none.")
+    teacher_weight: float = option(
+        0.5, "Share of the teacher in the loss; the labels have the rest.", minimum=0, maximum=1
+    )
+    teacher_temperature: float = option(
+        2.0, "What the logits are divided by where student and teacher are compared.", above=0
+    )
     microbatch: int | None = option(
         None,
-        "Pictures in one gradient pass, a divisor of the batch; none: the fastest.",
+        "Pictures in one gradient pass, a divisor of the batch whose gradients are accumulated; "
+        "none: the fastest, on accelerators the whole batch.",
         minimum=1,
     )
     profile_steps: int = option(0, "Steps to profile for TensorBoard; 0: none.", minimum=0)

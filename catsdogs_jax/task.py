@@ -103,6 +103,32 @@ class Task:
             return optax.losses.sigmoid_binary_cross_entropy(logits, targets).sum(axis=-1)
         return self.losses(logits, targets)
 
+    def distillation_losses(
+        self, logits: jax.Array, taught: jax.Array, temperature: float
+    ) -> jax.Array:
+        """Returns how far [n], in nats, the probabilities are from a teacher's.
+
+        The Kullback-Leibler divergence at a temperature, times its square, so that the gradient
+        does not shrink with it; of each label on its own, and their mean, if many may be right.
+        Source: Hinton et al., 2015, https://arxiv.org/abs/1503.02531
+
+        Args:
+            logits: [n, outputs].
+            taught: The teacher's logits [n, outputs].
+            temperature: What both are divided by.
+        """
+
+        def log_probabilities(values: jax.Array) -> jax.Array:
+            scaled = values.astype(jnp.float32) / temperature
+            if self.kind == "multiclass":
+                return jax.nn.log_softmax(scaled)[:, None]
+            return jnp.stack([jax.nn.log_sigmoid(scaled), jax.nn.log_sigmoid(-scaled)], axis=-1)
+
+        divergence = optax.losses.kl_divergence_with_log_targets(
+            log_probabilities(logits), log_probabilities(taught)
+        )
+        return temperature**2 * divergence.mean(axis=-1)
+
     def correct(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
         """Returns 1.0 for each picture [n] whose labels are all predicted, else 0.0."""
         if self.kind == "multiclass":

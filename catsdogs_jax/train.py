@@ -23,6 +23,7 @@ from catsdogs_jax.training.preemption import SignalStop, Stop
 from catsdogs_jax.training.progress import Progress
 from catsdogs_jax.training.records import Records
 from catsdogs_jax.training.sharding import make_sharding
+from catsdogs_jax.training.teacher import load_teacher
 from catsdogs_jax.training.trainer import class_weights
 
 
@@ -51,7 +52,10 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
     plan = make_plan(config, len(dataset.splits["train"]))
     weights = class_weights(config, dataset.splits["train"])
     recorded = folder.read_formulation()
-    trainer = fastest_trainer(config, dataset.preprocessing, sharding, plan, weights, recorded)
+    teacher = load_teacher(config.train, dataset.preprocessing, sharding)
+    trainer = fastest_trainer(
+        config, dataset.preprocessing, sharding, plan, weights, recorded, teacher
+    )
     folder.claim(config, dataset.manifest.to_dict(), dataclasses.asdict(trainer.formulation))
 
     with Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:

@@ -94,6 +94,18 @@ def test_the_sigmoid_loss_asks_each_class_on_its_own() -> None:
 
 
 @KINDS
+def test_the_distance_from_a_teacher_is_the_divergence_of_its_probabilities(task: Task) -> None:
+    (student, _), (teacher, _), t = some(task), some(task), 3.0
+    found = task.distillation_losses(student, teacher, t)
+    p, q = (task.probabilities(np.asarray(logits) / t) for logits in (teacher, student))
+    divergence = p * np.log(p / q)
+    if task.kind == "multilabel":
+        divergence = (divergence + (1 - p) * np.log((1 - p) / (1 - q))) / 3
+    np.testing.assert_allclose(found, t**2 * divergence.sum(axis=-1), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(task.distillation_losses(teacher, teacher, t), 0.0, atol=1e-5)
+
+
+@KINDS
 def test_probabilities_of_extreme_logits_are_finite(task: Task) -> None:
     probabilities = task.probabilities(np.full((1, task.outputs), 1e4, np.float32))
     assert np.isfinite(probabilities).all()

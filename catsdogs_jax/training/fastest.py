@@ -11,7 +11,7 @@ from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.training.formulation import MachineMemory, from_dict
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.sharding import Sharding
-from catsdogs_jax.training.trainer import Trainer, build_trainer, formulations
+from catsdogs_jax.training.trainer import Teacher, Trainer, build_trainer, formulations
 
 _TIMED_STEPS = 4
 
@@ -23,6 +23,7 @@ def fastest_trainer(
     plan: Plan,
     class_weights: tuple[float, ...],
     recorded: dict | None,
+    teacher: Teacher | None = None,
 ) -> Trainer:
     """Builds the trainer that a run repeats, that this machine remembers, or that a trial finds.
 
@@ -34,6 +35,7 @@ def fastest_trainer(
         class_weights: Weight of each class in the loss.
         recorded: The formulation that the run began with; none: it begins now. It is repeated
             where it can be, so that a resumed run ends with the same bits.
+        teacher: What the model learns from besides the labels.
 
     Raises:
         UserError: The model is unknown, or a batch does not fit the devices or the micro-batch.
@@ -46,7 +48,7 @@ def fastest_trainer(
     if not plan.steps:  # Nothing to time.
         options = options[:1]
     trainers = [
-        build_trainer(config, preprocessing, sharding, plan, class_weights, option)
+        build_trainer(config, preprocessing, sharding, plan, class_weights, option, teacher)
         for option in options
     ]
     if len(trainers) == 1:

@@ -1,6 +1,7 @@
 """The training step and the evaluation step: pure functions that know no jit and no mesh."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from catsdogs_jax.config import AugmentConfig
 from catsdogs_jax.data.pipeline import Batch
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import LossName
+from catsdogs_jax.training.distillation import Distillation, Variables
 from catsdogs_jax.training.state import (
     Params,
     Sums,
@@ -20,6 +22,9 @@ from catsdogs_jax.training.state import (
     merge_model,
     split_model,
 )
+
+Pictures = tuple[jax.Array, ...]
+"""Varied pictures [B, size, size, 3] of 0 to 255, targets [B, outputs], mask [B] and keys [B]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +57,11 @@ class Recipe:
         label_smoothing: Share of each target spread over all classes.
         class_weights: Weight of each class in the loss, mean 1 over the training pictures.
         average_decay: Decay of the moving average of the parameters.
-        microbatch: Pictures in one gradient pass; the passes of a step are unrolled and summed.
+        microbatch: Pictures in one gradient pass; the gradients of a step's passes are summed.
+        devices: Each gives as many of its pictures to every pass.
+        looped: Whether the passes are a loop on the device, compiled once, or unrolled: XLA's CPU
+            backend runs convolutions inside loops an order of magnitude slower.
+        distillation: The teacher, if there is one.
     """
 
     graphdef: Any
@@ -66,10 +75,13 @@ class Recipe:
     class_weights: tuple[float, ...]
     average_decay: float
     microbatch: int
+    devices: int
+    looped: bool
+    distillation: Distillation | None = None
 
 
 def train_step(
-    recipe: Recipe, state: TrainState, batch: Batch
+    recipe: Recipe, state: TrainState, batch: Batch, teacher: Variables | None = None
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Takes one optimisation step.
 
@@ -77,6 +89,7 @@ def train_step(
         recipe: Static.
         state: State before the step.
         batch: `image` uint8 [B, size, size, 3], `target` [B, outputs], `mask` bool [B].
+        teacher: Parameters and statistics of the teacher, if there is one.
 
     Returns:
         The state after the step, with the batch added to its sums, and the scalars `loss` (mean
@@ -86,11 +99,9 @@ def train_step(
     varied = augment(
         recipe.augment, jax.vmap(jax.random.fold_in, (0, None))(keys, 0), batch["image"]
     )
-    images = recipe.preprocessing.normalize(varied)
     dropout_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
-    gradient, statistics, sums = _gradient(
-        recipe, state, images, batch["target"], batch["mask"], dropout_keys
-    )
+    pictures = (varied, batch["target"], batch["mask"], dropout_keys)
+    gradient, statistics, sums = _gradient(recipe, state, teacher, pictures)
     updates, optimizer = recipe.optimizer.update(gradient, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     after = TrainState(
@@ -138,33 +149,48 @@ def picture_keys(seed: int, step: jax.Array, batch: int) -> jax.Array:
 
 
 def _gradient(
-    recipe: Recipe,
-    state: TrainState,
-    images: jax.Array,
-    targets: jax.Array,
-    mask: jax.Array,
-    keys: jax.Array,
+    recipe: Recipe, state: TrainState, teacher: Variables | None, pictures: Pictures
 ) -> tuple[Params, Params, Sums]:
     """Returns the gradient of the mean loss, new statistics and sums, pass by pass."""
-    total = mask.sum().astype(jnp.float32)
-    gradient, sums, statistics = None, Sums.zero(), state.statistics
-    parts = (passes(value, recipe.microbatch) for value in (images, targets, mask, keys))
-    for part in zip(*parts, strict=True):
-        (_, (statistics, part_sums)), part_gradient = jax.value_and_grad(_loss, has_aux=True)(
-            state.params, statistics, recipe, total, *part
+    total = pictures[2].sum().astype(jnp.float32)
+
+    def one(statistics: Params, part: Pictures) -> tuple[Params, Params, Sums]:
+        (_, (statistics, sums)), gradient = jax.value_and_grad(_loss, has_aux=True)(
+            state.params, statistics, recipe, teacher, total, *part
         )
-        sums = sums + part_sums
-        if gradient is None:
-            gradient = part_gradient
-        else:
-            gradient = jax.tree.map(jnp.add, gradient, part_gradient)
-    return gradient, statistics, sums
+        return gradient, statistics, sums
+
+    def add(before: tuple[Params, Params, Sums], part: Pictures) -> tuple[Params, Params, Sums]:
+        gradient, statistics, sums = one(before[1], part)
+        return jax.tree.map(jnp.add, before[0], gradient), statistics, before[2] + sums
+
+    passes = pictures[0].shape[0] // recipe.microbatch
+    if passes == 1:
+        return one(state.statistics, pictures)
+    parts = tuple(_shared_out(value, passes, recipe.devices) for value in pictures)
+    if recipe.looped:
+        zero = jax.tree.map(jnp.zeros_like, state.params), state.statistics, Sums.zero()
+        return jax.lax.scan(lambda sums, part: (add(sums, part), None), zero, parts)[0]
+    unrolled = [tuple(value[n] for value in parts) for n in range(passes)]
+    return functools.reduce(add, unrolled[1:], one(state.statistics, unrolled[0]))
+
+
+def _shared_out(values: jax.Array, passes: int, devices: int) -> jax.Array:
+    """Returns values [B, ...] as [passes, B / passes, ...], without moving any between devices.
+
+    Devices hold the batch in shares, one after the other, and each pass takes as many values of
+    every share.
+    """
+    rest = values.shape[1:]
+    shares = values.reshape(devices, passes, -1, *rest)
+    return jnp.swapaxes(shares, 0, 1).reshape(passes, -1, *rest)
 
 
 def _loss(
     params: Params,
     statistics: Params,
     recipe: Recipe,
+    teacher: Variables | None,
     total: jax.Array,
     images: jax.Array,
     targets: jax.Array,
@@ -174,10 +200,12 @@ def _loss(
     """Returns this pass's share of the mean loss, and as auxiliaries statistics and sums."""
     task = recipe.preprocessing.task
     model = merge_model(recipe.graphdef, params, statistics)
-    logits = model(images, keys=keys)
+    logits = model(recipe.preprocessing.normalize(images), keys=keys)
     smoothed = task.smooth(targets, recipe.label_smoothing)
     weights = task.weights(targets, recipe.class_weights)
     losses = task.training_losses(logits, smoothed, recipe.loss, recipe.focal_gamma) * weights
+    if recipe.distillation is not None and teacher is not None:
+        losses = recipe.distillation.mixed(losses, logits, images, teacher)
     sums = Sums.of(losses, task.correct(logits, targets), mask)
     return sums.loss / total, (split_model(model)[2], sums)
 

@@ -16,6 +16,7 @@ from catsdogs_jax.data.pipeline import Batch, PictureSet
 from catsdogs_jax.models import Model, build_model, uses_kernels
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.training.compilation import compile_or_recall
+from catsdogs_jax.training.distillation import Distillation, Variables
 from catsdogs_jax.training.formulation import Formulation, candidates, kernel_count
 from catsdogs_jax.training.layer_decay import with_layer_decay
 from catsdogs_jax.training.optimizer import make_optimizer
@@ -30,18 +31,30 @@ class CompiledStep:
 
     Attributes:
         name: What it is, for messages.
+
+    Args:
+        name: As above.
+        function: The step; its first argument is static.
+        *arguments: The static one, then shapes of the others.
+        always: Arrays that follow the other arguments in every call.
+        **jit_options: Of `jax.jit`.
     """
 
     def __init__(
-        self, name: str, function: Callable[..., Any], *arguments: Any, **jit_options: Any
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *arguments: Any,
+        always: tuple[Any, ...] = (),
+        **jit_options: Any,
     ):
-        self.name = name
+        self.name, self._always = name, always
         self._jitted = jax.jit(function, static_argnums=0, **jit_options)
         self._arguments = arguments
 
     @functools.cached_property
     def _result(self) -> tuple[Compiled, bool]:
-        return compile_or_recall(self._jitted.lower(*self._arguments))
+        return compile_or_recall(self._jitted.lower(*self._arguments, *self._always))
 
     @property
     def compiled(self) -> Compiled:
@@ -61,9 +74,22 @@ class CompiledStep:
                 compilation, which would stall an accelerator for a minute, never happens.
         """
         try:
-            return self.compiled(*arguments)
+            return self.compiled(*arguments, *self._always)
         except TypeError as error:
             raise TypeError(f"the {self.name} step is compiled once per run: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """A trained model that another learns from; no part of any saved state.
+
+    Attributes:
+        distillation: Its static part.
+        variables: Its parameters and statistics, on the devices.
+    """
+
+    distillation: Distillation
+    variables: Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +143,7 @@ def build_trainer(
     plan: Plan,
     class_weights: tuple[float, ...],
     formulation: Formulation | None = None,
+    teacher: Teacher | None = None,
 ) -> Trainer:
     """Builds the model and compiles both steps.
 
@@ -127,12 +154,14 @@ def build_trainer(
         plan: Length of the run.
         class_weights: Weight of each class in the loss.
         formulation: How to compute the steps; none: the likely fastest.
+        teacher: What the model learns from besides the labels.
 
     Raises:
         UserError: The model is unknown, or a batch does not fit the devices or the micro-batch.
     """
     sharding.check_batch("data.batch_size", config.data.batch_size)
     formulation = formulation or formulations(config, preprocessing, sharding)[0]
+    sharding.check_batch("train.microbatch", formulation.microbatch)
     shown, config = abstract_model(config, preprocessing), formulation.apply(config)
     graphdef, params, statistics = split_model(abstract_model(config, preprocessing))
     batch, eval_batch = config.data.batch_size, evaluation_batch(config, sharding)
@@ -150,6 +179,9 @@ def build_trainer(
         class_weights=class_weights,
         average_decay=config.train.ema_decay,
         microbatch=formulation.microbatch,
+        devices=sharding.device_count,
+        looped=sharding.platform != "cpu",
+        distillation=teacher and teacher.distillation,
     )
     initialize = _initializer(config, preprocessing, recipe, sharding)
     state = abstract(jax.eval_shape(initialize), sharding.replicated)
@@ -160,6 +192,7 @@ def build_trainer(
         recipe,
         state,
         fed,
+        always=(teacher.variables,) if teacher else (),
         donate_argnums=1,
         out_shardings=sharding.replicated,
     )

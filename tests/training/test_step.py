@@ -18,7 +18,7 @@ from catsdogs_jax.task import Task
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import TrainState, merge_model
-from catsdogs_jax.training.step import picture_keys
+from catsdogs_jax.training.step import _shared_out, picture_keys, train_step
 from catsdogs_jax.training.trainer import Trainer, build_trainer, class_weights
 
 Tiny = Callable[..., Config]
@@ -109,6 +109,37 @@ def test_devices_do_not_change_the_losses(tiny: Tiny, devices: int) -> None:
     _, expected = run(trainer_of(tiny(augment=augment)), 4)
     _, found = run(trainer_of(tiny(augment=augment, mesh={"devices": devices})), 4)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_accumulated_gradients_are_those_of_the_whole_batch(tiny: Tiny, devices: int) -> None:
+    config = tiny(
+        data={"batch_size": 32},
+        mesh={"devices": devices},
+        augment={"flip": True},
+        train={"optimizer": "sgd", "momentum": 0.0, "learning_rate": 1.0, "microbatch": 32},
+    )
+    trainer = trainer_of(config)
+    batch, found = batch_for(trainer, size=32), []
+    for passes, looped in ((1, False), (4, False), (4, True)):
+        recipe = dataclasses.replace(trainer.recipe, microbatch=32 // passes, looped=looped)
+        step = jax.jit(train_step, static_argnums=0, out_shardings=trainer.sharding.replicated)
+        state, metrics = step(recipe, trainer.initialize(), batch)
+        assert float(state.sums.count) == 32
+        found.append((flat(state.params), float(metrics["loss"])))
+    for params, loss in found[1:]:
+        assert loss == pytest.approx(found[0][1], rel=1e-6)
+        np.testing.assert_allclose(params, found[0][0], rtol=1e-4, atol=1e-6)
+
+
+def test_each_device_gives_its_share_to_every_pass() -> None:
+    parts = _shared_out(jnp.arange(12), passes=3, devices=2)
+    np.testing.assert_array_equal(parts, [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]])
+
+
+def test_a_micro_batch_that_the_devices_cannot_share_is_refused(tiny: Tiny) -> None:
+    with pytest.raises(UserError, match=r"train.microbatch is 4, which 8 devices cannot share"):
+        trainer_of(tiny(train={"microbatch": 4}, mesh={"devices": 8}))
 
 
 def test_a_micro_batch_that_does_not_divide_is_refused(tiny: Tiny) -> None:
