@@ -110,6 +110,9 @@ class TrainConfig:
 
     steps: int | None = option(None, "Length of the run in steps.", minimum=1)
     epochs: float | None = option(None, "Length of the run in epochs.", above=0)
+    budget: str | None = option(
+        None, "Length of the run as wall-clock time, for example 90s, 25m or 1h30m."
+    )
     steps_per_epoch: int | None = option(
         None, "Steps called an epoch; none: one pass over the training pictures.", minimum=1
     )
@@ -179,6 +182,12 @@ class TrainConfig:
         None,
         "Pictures in one gradient pass, a divisor of the batch whose gradients are accumulated; "
         "none: the fastest, on accelerators the whole batch.",
+        minimum=1,
+    )
+    patience: int | None = option(
+        None,
+        "Evaluations without a better checkpoint.metric after which the run stops; none: it does "
+        "not.",
         minimum=1,
     )
     profile_steps: int = option(0, "Steps to profile for TensorBoard; 0: none.", minimum=0)

@@ -19,6 +19,7 @@ from typing import Any
 import ml_collections
 
 from catsdogs_jax.config import Config, TrainConfig
+from catsdogs_jax.durations import seconds_of
 from catsdogs_jax.errors import UserError, nearest
 
 _BOUNDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
@@ -48,6 +49,8 @@ def read_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | Non
         UserError: The file cannot be read, or a key, type or value is not allowed.
     """
     tree = _call_get_config(Path(path))
+    if overrides and overrides.get("train.budget"):
+        _drop_length(tree)  # A budget takes the place of the file's steps or epochs.
     for key, text in (overrides or {}).items():
         _set_path(tree, key, _parse(text, _annotation(key), key))
     return config_from_dict(tree)
@@ -141,6 +144,13 @@ def _annotation(key: str) -> Any:
     if dataclasses.is_dataclass(annotation):
         raise UserError(f"config key {key!r} is a group: give one of its keys, {key}.KEY=value")
     return annotation
+
+
+def _drop_length(tree: dict[str, Any]) -> None:
+    train = tree.get("train")
+    if isinstance(train, dict):
+        train.pop("steps", None)
+        train.pop("epochs", None)
 
 
 def _set_path(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -257,10 +267,13 @@ def _check_bounds(value: Any, bounds: Mapping[str, Any], key: str) -> None:
 
 def _check_together(config: Config) -> None:
     """Checks what no single key can tell."""
-    _exactly_one("train", "steps", config.train.steps, "epochs", config.train.epochs)
-    if config.eval.every_steps is not None or config.eval.every_epochs is not None:
-        eval_every = (config.eval.every_steps, "every_epochs", config.eval.every_epochs)
-        _exactly_one("eval", "every_steps", *eval_every)
+    train, evaluation = config.train, config.eval
+    _exactly_one("train", steps=train.steps, epochs=train.epochs, budget=train.budget)
+    if evaluation.every_steps is not None or evaluation.every_epochs is not None:
+        every = {"every_steps": evaluation.every_steps, "every_epochs": evaluation.every_epochs}
+        _exactly_one("eval", **every)
+    if train.budget is not None:
+        _check_budget(train.budget)
     low, high = config.augment.zoom
     if low > high:
         raise UserError(f"config key 'augment.zoom' is {low}, {high}: give the smaller one first.")
@@ -302,10 +315,21 @@ def _check_optimizer(train: TrainConfig) -> None:
         )
 
 
-def _exactly_one(group: str, first: str, a: Any, second: str, b: Any) -> None:
-    if (a is None) == (b is None):
-        given = "both are" if a is not None else "neither is"
-        raise UserError(f"give exactly one of {group}.{first} and {group}.{second}: {given} set.")
+def _check_budget(text: str) -> None:
+    try:
+        seconds_of(text)
+    except ValueError as error:
+        raise UserError(f"config key 'train.budget': {error}") from error
+
+
+def _exactly_one(group: str, **values: Any) -> None:
+    given = [f"{group}.{name}" for name, value in values.items() if value is not None]
+    if len(given) != 1:
+        *others, last = (f"{group}.{name}" for name in values)
+        raise UserError(
+            f"give exactly one of {', '.join(others)} and {last}: "
+            f"{' and '.join(given) or 'none of them'} {'is' if not given else 'are'} set."
+        )
 
 
 def _listed(value: Any) -> Any:

@@ -81,7 +81,7 @@ def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
         if name != "train"
     }
     task = dataset.manifest.task
-    rows = loop.records.rows
+    rows, ended = loop.records.rows, loop.ended_early()
     values = {
         "config": config_to_dict(loop.config),
         "step": step,
@@ -95,6 +95,7 @@ def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
             for name, evaluation in evaluations.items()
         },
         "history": history(rows),
+        "stopped_early": None if ended is None else dataclasses.asdict(ended),
         "quarantined": len(dataset.manifest.quarantined),
         "leaks": len(dataset.leaks),
         "fingerprint": dataset.manifest.fingerprint,

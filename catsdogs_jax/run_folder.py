@@ -33,6 +33,11 @@ class RunFolder:
         return self.path / "formulation.json"
 
     @property
+    def plan(self) -> Path:
+        """The steps that were chosen to fit a budget, so that a run which goes on keeps them."""
+        return self.path / "plan.json"
+
+    @property
     def manifest(self) -> Path:
         """Every picture of the run, and those that could not be used."""
         return self.path / "manifest.json"
@@ -83,7 +88,11 @@ class RunFolder:
             )
 
     def claim(
-        self, config: Config, manifest: Mapping[str, Any], formulation: Mapping[str, Any]
+        self,
+        config: Config,
+        manifest: Mapping[str, Any],
+        formulation: Mapping[str, Any],
+        plan: Mapping[str, Any] | None = None,
     ) -> None:
         """Writes what the run is; later runs here must be the same.
 
@@ -91,6 +100,7 @@ class RunFolder:
             config: The run.
             manifest: `Manifest.to_dict()`.
             formulation: How its steps are computed.
+            plan: Its length, if that was measured.
 
         Raises:
             UserError: The pictures are not those that the run began with.
@@ -104,6 +114,8 @@ class RunFolder:
                 )
         write_json(self.manifest, manifest)
         write_json(self.formulation, formulation)
+        if plan is not None:
+            write_json(self.plan, plan)
         write_json(self.config, config_to_dict(config))
 
     def read_formulation(self) -> dict[str, Any] | None:
@@ -111,6 +123,12 @@ class RunFolder:
         if not self.formulation.is_file():
             return None
         return json.loads(self.formulation.read_text(encoding="utf-8"))
+
+    def read_plan(self) -> dict[str, Any] | None:
+        """Returns the length that was chosen for the run to fit its budget; none if none was."""
+        if not self.plan.is_file():
+            return None
+        return json.loads(self.plan.read_text(encoding="utf-8"))
 
     def read_config(self) -> Config:
         """Returns the config of the run.

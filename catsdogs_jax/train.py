@@ -1,6 +1,5 @@
 """Trains a classifier: python -m catsdogs_jax.train --config configs/quickstart.py."""
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +14,13 @@ from catsdogs_jax.result import Result, conclude
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.announce import announce
 from catsdogs_jax.training.checkpoint import Checkpoints
-from catsdogs_jax.training.fastest import fastest_trainer
 from catsdogs_jax.training.finetune import begin
 from catsdogs_jax.training.loop import Loop
-from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.preemption import SignalStop, Stop
+from catsdogs_jax.training.prepare import prepare
 from catsdogs_jax.training.progress import Progress
 from catsdogs_jax.training.records import Records
 from catsdogs_jax.training.sharding import make_sharding
-from catsdogs_jax.training.teacher import load_teacher
-from catsdogs_jax.training.trainer import class_weights
 
 
 def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = None) -> Result:
@@ -49,14 +45,7 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
     pretrained = read_weights(config.finetune.weights, config.model.name)
     spec = input_spec(config.model.name)
     dataset = load_dataset(config, mean=spec.mean, std=spec.std)
-    plan = make_plan(config, len(dataset.splits["train"]))
-    weights = class_weights(config, dataset.splits["train"])
-    recorded = folder.read_formulation()
-    teacher = load_teacher(config.train, dataset.preprocessing, sharding)
-    trainer = fastest_trainer(
-        config, dataset.preprocessing, sharding, plan, weights, recorded, teacher
-    )
-    folder.claim(config, dataset.manifest.to_dict(), dataclasses.asdict(trainer.formulation))
+    plan, trainer = prepare(config, folder, dataset, sharding, start)
 
     with Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:
         latest = checkpoints.latest_step
@@ -72,6 +61,8 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
             state = begin(loop, pretrained) if latest is None else loop.restore(latest)
             loop.fit(state, first)
         checkpoints.wait()
+        if (ended := loop.ended_early()) is not None:
+            print(ended)
         return conclude(folder, loop, seconds=time.perf_counter() - start)
 
 

@@ -14,6 +14,7 @@ from catsdogs_jax.config_reader import (
     differing_keys,
     read_config,
 )
+from catsdogs_jax.durations import seconds_of
 from catsdogs_jax.errors import UserError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -87,9 +88,15 @@ def test_an_override_is_read_by_the_type_of_its_key(
         ({"train.learning_rate": "nan"}, ["'nan'", "a number"]),
         ({"train.learning_rate": "1e999"}, ["inf", "finite"]),
         ({"train.ema_decay": "1"}, ["1.0", "below 1"]),
-        ({"train.epochs": "1"}, ["train.steps", "train.epochs", "both"]),
-        ({"train.steps": "none"}, ["train.steps", "train.epochs", "neither"]),
-        ({"eval.every_steps": "1", "eval.every_epochs": "1"}, ["eval.every_steps", "both"]),
+        ({"train.epochs": "1"}, ["exactly one", "train.steps and train.epochs are set"]),
+        ({"train.steps": "none"}, ["train.steps, train.epochs and train.budget", "none of them"]),
+        ({"train.budget": "1m", "train.steps": "3"}, ["train.steps and train.budget are set"]),
+        ({"train.budget": "soon"}, ["'train.budget'", "'soon'", "25m"]),
+        ({"train.budget": "0s"}, ["'train.budget'", "'0s'", "1h30m"]),
+        (
+            {"eval.every_steps": "1", "eval.every_epochs": "1"},
+            ["eval.every_steps and eval.every_epochs are set"],
+        ),
         ({"train.weight_decay": "0.1"}, ["train.weight_decay", "adamw"]),
         ({"train.momentum": "0.9"}, ["train.momentum is 0.9", "adam does not", "sgd, muon"]),
         ({"train.betas": "0.9,1"}, ["1.0", "below 1"]),
@@ -128,6 +135,19 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, body: str, words: list[s
     with pytest.raises(UserError) as caught:
         read_config(written(tmp_path, body))
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_budget_takes_the_place_of_the_files_length(tmp_path: Path) -> None:
+    train = read_config(written(tmp_path), {"train.budget": "25m"}).train
+    assert (train.steps, train.epochs, train.budget) == (None, None, "25m")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("25m", 1500), ("1h30m", 5400), ("0.5h", 1800), ("2m5s", 125)],
+)
+def test_durations_are_read_as_people_type_them(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
 
 
 def test_a_missing_file_suggests_the_nearest() -> None:

@@ -41,6 +41,12 @@ def announce(
     print(f"compiled  {recalled} of {len(steps)} steps were in the cache of compiled functions")
     if plan.steps:
         print(f"length    {plan.steps:,} steps, {plan.epoch(plan.steps):g} epochs")
+    if fitted := folder.read_plan():
+        print(
+            f"budget    {fitted['budget']}: {fitted['seconds_per_step']:.3g} s a step, "
+            f"{fitted['seconds_per_evaluation']:.3g} s an evaluation, "
+            f"{fitted['other_seconds']:.0f} s for the rest"
+        )
     if first_step:
         print(f"going on  from the checkpoint of step {first_step:,}")
 

@@ -14,6 +14,7 @@ from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.feed import Feed
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.training.checkpoint import Checkpoints
+from catsdogs_jax.training.early_stop import EarlyStop, early_stop
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
 from catsdogs_jax.training.optimizer import make_schedule
 from catsdogs_jax.training.plan import Plan
@@ -70,12 +71,14 @@ class Loop:
         self.checkpoints.save(state, 0, self.dataset.preprocessing, validation)
 
     def fit(self, state: TrainState, first_step: int) -> TrainState:
-        """Trains from a state after `first_step` steps to the end of the plan.
+        """Trains from a state after `first_step` steps to the end of the plan, or an early one.
 
         Raises:
             Interrupted: A signal asked to stop; the state is saved.
             UserError: The loss is not finite any more.
         """
+        if self.ended_early() is not None:
+            return state
         hooks = self.records.hooks(self.plan.steps, self.config.train.profile_steps)
         in_flight: deque[jax.Array] = deque()
         # What moves between host and device is asked for.
@@ -87,7 +90,15 @@ class Loop:
                 if len(in_flight) > _IN_FLIGHT:  # Bounds the batches that wait on the device.
                     in_flight.popleft().block_until_ready()
                 state = self._after_step(step, state, feed, hooks)
+                if self.plan.evaluates_after(step) and self.ended_early() is not None:
+                    break
         return state
+
+    def ended_early(self) -> EarlyStop | None:
+        """Returns why the run ends before its last step; none if it does not."""
+        metric, patience = self.config.checkpoint.metric, self.config.train.patience
+        found = early_stop(self.records.rows, metric, patience) if patience else None
+        return found if found is not None and found.step < self.plan.steps else None
 
     def _after_step(
         self, step: int, state: TrainState, feed: Feed, hooks: Sequence[Callable[[int], object]]

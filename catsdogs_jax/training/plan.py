@@ -35,17 +35,18 @@ class Plan:
         return step / self.steps_per_epoch
 
 
-def make_plan(config: Config, training_pictures: int) -> Plan:
+def make_plan(config: Config, training_pictures: int, steps: int | None = None) -> Plan:
     """Turns epochs into steps.
 
     Args:
         config: The run.
         training_pictures: Number of pictures in the training split.
+        steps: Length of the run; none: as configured. A budget has its steps chosen for it.
     """
     train, evaluation = config.train, config.eval
     if config.finetune.depth == "probe" and config.finetune.weights:
         return Plan(0, training_pictures / config.data.batch_size, 1, None)
     per_epoch = train.steps_per_epoch or training_pictures / config.data.batch_size
-    steps = train.steps or max(1, round((train.epochs or 1) * per_epoch))
+    steps = steps or train.steps or max(1, round((train.epochs or 1) * per_epoch))
     every = evaluation.every_steps or max(1, round((evaluation.every_epochs or 1) * per_epoch))
     return Plan(steps, per_epoch, min(every, steps), config.checkpoint.every_steps)

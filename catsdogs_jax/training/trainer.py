@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -53,18 +54,25 @@ class CompiledStep:
         self._arguments = arguments
 
     @functools.cached_property
-    def _result(self) -> tuple[Compiled, bool]:
-        return compile_or_recall(self._jitted.lower(*self._arguments, *self._always))
+    def _made(self) -> tuple[Compiled, bool, float]:
+        start = time.perf_counter()
+        lowered = self._jitted.lower(*self._arguments, *self._always)
+        return *compile_or_recall(lowered), time.perf_counter() - start
 
     @property
     def compiled(self) -> Compiled:
         """What XLA made of it."""
-        return self._result[0]
+        return self._made[0]
 
     @property
     def recalled(self) -> bool:
         """Whether an earlier run had compiled it."""
-        return self._result[1]
+        return self._made[1]
+
+    @property
+    def seconds(self) -> float:
+        """How long tracing and compiling took."""
+        return self._made[2]
 
     def __call__(self, *arguments: Any) -> Any:
         """Runs the step.

@@ -1,0 +1,150 @@
+"""How many steps fit into a wall-clock budget, so that the schedule ends with it."""
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.data.dataset import Dataset
+from catsdogs_jax.data.feed import Feed
+from catsdogs_jax.durations import seconds_of
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.training.evaluation import evaluate
+from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.trainer import Trainer
+
+PROVISIONAL_STEPS = 1000
+"""Length of the plan of a step that is only timed: the number of steps is a constant of it."""
+
+_WARM_STEPS = 3
+_TIMED_STEPS = 30
+_TIMED_SHARE = 0.02
+_LEAST_TIMED_STEPS = 3
+_KEPT_SHARE, _LEAST_KEPT_SECONDS = 0.05, 10.0
+"""Kept back for what is not measured: checkpoints, opening the records, drawing, and the noise of
+the measurement."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How long the parts of a run take.
+
+    Attributes:
+        step: Seconds of a training step, with its pictures.
+        evaluation: Seconds of an evaluation of the validation split.
+        rest: Seconds of everything that is measured besides: the start so far, compiling again,
+            and the evaluation of every held-out split at the end.
+    """
+
+    step: float
+    evaluation: float
+    rest: float
+
+
+def fit_to_budget(
+    config: Config, dataset: Dataset, trainer: Trainer, started: float
+) -> dict[str, Any]:
+    """Measures the speed of a trainer and returns the plan to write down.
+
+    Args:
+        config: The run; `train.budget` is its length.
+        dataset: Its pictures.
+        trainer: Of a plan of `PROVISIONAL_STEPS`.
+        started: When the run began, by `time.perf_counter`.
+
+    Returns:
+        `steps`, and what they were computed from.
+
+    Raises:
+        UserError: Not one step fits.
+    """
+    assert config.train.budget is not None
+    budget = seconds_of(config.train.budget)
+    pace = _measure(config, dataset, trainer, budget, started)
+    steps = steps_within(budget, pace, config, len(dataset.splits["train"]))
+    return {
+        "steps": steps,
+        "budget": config.train.budget,
+        "seconds_per_step": pace.step,
+        "seconds_per_evaluation": pace.evaluation,
+        "other_seconds": pace.rest,
+    }
+
+
+def steps_within(budget: float, pace: Pace, config: Config, training_pictures: int) -> int:
+    """Returns how many steps fit, with the evaluations that the config asks for between them.
+
+    Args:
+        budget: Seconds.
+        pace: What was measured.
+        config: Says how often a run evaluates.
+        training_pictures: Number of pictures in the training split.
+
+    Raises:
+        UserError: Not one step fits.
+    """
+    kept = max(_KEPT_SHARE * budget, _LEAST_KEPT_SECONDS)
+    # The last step is followed by an evaluation, whether or not one is due.
+    left = budget - kept - pace.rest - pace.evaluation
+    most = max(1, int(left / pace.step))
+    every = make_plan(config, training_pictures, most).eval_every
+    steps = int(left / (pace.step + pace.evaluation / every))
+    if steps < 1:
+        least = pace.rest + 2 * pace.evaluation + 2 * pace.step
+        least = max(least / (1 - _KEPT_SHARE), least + _LEAST_KEPT_SECONDS)
+        raise UserError(
+            f"train.budget is {config.train.budget}, in which not one step fits: starting and "
+            f"ending take {pace.rest + kept:.0f} s here, an evaluation {pace.evaluation:.1f} s, a "
+            f"step {pace.step:.2f} s: give at least --config.train.budget={int(least) + 1}s"
+        )
+    return steps
+
+
+def _measure(
+    config: Config, dataset: Dataset, trainer: Trainer, budget: float, started: float
+) -> Pace:
+    held_out = sum(len(split) for name, split in dataset.splits.items() if name != "train")
+    evaluation = _seconds_per_evaluation(dataset, trainer)
+    step = _seconds_per_step(config, dataset, trainer, most=_TIMED_SHARE * budget)
+    rest = time.perf_counter() - started
+    rest += trainer.train.seconds + trainer.evaluate.seconds
+    rest += evaluation * held_out / len(dataset.splits["validation"])
+    return Pace(step, evaluation, rest)
+
+
+def _seconds_per_evaluation(dataset: Dataset, trainer: Trainer) -> float:
+    state = jax.block_until_ready(trainer.initialize())
+    start = time.perf_counter()
+    evaluate(
+        trainer.evaluate,
+        state.evaluated_params,
+        state.statistics,
+        dataset.splits["validation"],
+        trainer.eval_batch,
+        trainer.sharding,
+    )
+    return time.perf_counter() - start
+
+
+def _seconds_per_step(config: Config, dataset: Dataset, trainer: Trainer, most: float) -> float:
+    """Times steps on the run's own pictures for about `most` seconds; their state is dropped."""
+    count, start, state, last = 0, time.perf_counter(), trainer.initialize(), None
+    batches = dataset.splits["train"].training_batches(
+        0, _WARM_STEPS + _TIMED_STEPS, config.data.batch_size, config.seed
+    )
+    with Feed(batches, trainer.sharding.batch) as feed:
+        for number, batch in enumerate(feed):
+            if number == _WARM_STEPS:
+                jax.block_until_ready(state)
+                count, start = 0, time.perf_counter()
+            state, metrics = trainer.train(state, batch)
+            if last is not None:  # One step is in flight, as in training.
+                jax.block_until_ready(last)
+            last, count = metrics["loss"], count + 1
+            enough = number >= _WARM_STEPS and count >= _LEAST_TIMED_STEPS
+            if enough and time.perf_counter() - start > most:
+                break
+        jax.block_until_ready(state)
+    return (time.perf_counter() - start) / count

@@ -1,0 +1,49 @@
+"""From a config and its pictures to the course of a run and its compiled steps."""
+
+import dataclasses
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.data.dataset import Dataset
+from catsdogs_jax.run_folder import RunFolder
+from catsdogs_jax.training.budget import PROVISIONAL_STEPS, fit_to_budget
+from catsdogs_jax.training.fastest import fastest_trainer
+from catsdogs_jax.training.plan import Plan, make_plan
+from catsdogs_jax.training.sharding import Sharding
+from catsdogs_jax.training.teacher import load_teacher
+from catsdogs_jax.training.trainer import Trainer, class_weights
+
+
+def prepare(
+    config: Config, folder: RunFolder, dataset: Dataset, sharding: Sharding, started: float
+) -> tuple[Plan, Trainer]:
+    """Plans a run and builds its trainer, and claims the folder for it.
+
+    What an earlier call chose by measuring (how the steps are computed, how many fit a budget) is
+    read from the folder, so that a run which goes on repeats it.
+
+    Args:
+        config: The run.
+        folder: Its folder.
+        dataset: Its pictures.
+        sharding: The devices.
+        started: When the run began, by `time.perf_counter`; a budget counts from there.
+
+    Raises:
+        UserError: The config, the devices or the folder cannot be used.
+    """
+    pictures, preprocessing = dataset.splits["train"], dataset.preprocessing
+    weights, recorded = class_weights(config, pictures), folder.read_formulation()
+    teacher = load_teacher(config.train, preprocessing, sharding)
+
+    def trainer_of(plan: Plan) -> Trainer:
+        return fastest_trainer(config, preprocessing, sharding, plan, weights, recorded, teacher)
+
+    fitted = folder.read_plan()
+    if config.train.budget and fitted is None:
+        trial = trainer_of(make_plan(config, len(pictures), PROVISIONAL_STEPS))
+        fitted = fit_to_budget(config, dataset, trial, started)
+    plan = make_plan(config, len(pictures), fitted["steps"] if fitted else None)
+    trainer = trainer_of(plan)
+    formulation = dataclasses.asdict(trainer.formulation)
+    folder.claim(config, dataset.manifest.to_dict(), formulation, fitted)
+    return plan, trainer
