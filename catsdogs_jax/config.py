@@ -60,6 +60,13 @@ class DataConfig:
     )
     drawn_train: int = option(2000, "Training pictures of data.source=drawn.", minimum=4)
     drawn_validation: int = option(600, "Validation pictures of data.source=drawn.", minimum=2)
+    drawn_classes: tuple[str, ...] = option(
+        ("cats", "dogs"),
+        "Species of data.source=drawn: cats, dogs, rabbits, bears, foxes, mice, pigs, birds.",
+    )
+    drawn_animals: Literal["one", "several"] = option(
+        "one", "Animals in a drawn picture; several: none to three, which makes it multi-label."
+    )
     cache_mb: int = option(
         4096, "Keep decoded pictures in memory if they fit in this many MiB; 0: never.", minimum=0
     )

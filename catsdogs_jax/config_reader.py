@@ -283,6 +283,12 @@ def _check_together(config: Config) -> None:
         raise UserError(
             f"data.validation_share + data.test_share is {shares:g}: nothing is left to train on."
         )
+    drawn, least = config.data.drawn_classes, 2 if config.data.drawn_animals == "one" else 1
+    if len(set(drawn)) < len(drawn) or len(drawn) < least:
+        raise UserError(
+            f"config key 'data.drawn_classes' is {', '.join(drawn) or 'empty'}, but must name "
+            f"{least} or more different species."
+        )
     needs = {"table": ("table", config.data.table), "tfds": ("name", config.data.name)}
     if config.data.source in needs and not needs[config.data.source][1]:
         key = needs[config.data.source][0]

@@ -76,14 +76,24 @@ def list_source(config: DataConfig) -> Listing:
 
         return list_folder(tfds.export(config.name, config.dir))
     if config.source == "drawn":
-        from catsdogs_jax.data import drawn
-        from catsdogs_jax.data.places import cache_folder
-
-        counts = {"train": config.drawn_train, "validation": config.drawn_validation}
-        name = f"drawn-v{drawn.VERSION}-{config.drawn_train}-{config.drawn_validation}"
-        root = Path(config.dir) if config.dir else cache_folder() / name
-        return list_folder(drawn.write_folder(root, **counts))
+        return _list_drawn(config)
     return list_folder(Path(config.dir), asked=config.dir)
+
+
+def _list_drawn(config: DataConfig) -> Listing:
+    from catsdogs_jax.data import drawn
+    from catsdogs_jax.data.places import cache_folder
+
+    species, several = config.drawn_classes, config.drawn_animals == "several"
+    drawn.check_species(species)
+    name = f"drawn-v{drawn.VERSION}-{config.drawn_train}-{config.drawn_validation}"
+    if several or species != drawn.DEFAULT_SPECIES:
+        name = "-".join([name, *species, *(["several"] if several else [])])
+    root = Path(config.dir) if config.dir else cache_folder() / name
+    counts = {"train": config.drawn_train, "validation": config.drawn_validation}
+    if several:
+        return list_table(drawn.write_table(root, species=species, **counts), None)
+    return list_folder(drawn.write_folder(root, species=species, **counts))
 
 
 def list_folder(root: Path, asked: str | None = None) -> Listing:
