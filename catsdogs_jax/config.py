@@ -67,6 +67,10 @@ class DataConfig:
     drawn_animals: Literal["one", "several"] = option(
         "one", "Animals in a drawn picture; several: none to three, which makes it multi-label."
     )
+    sampling: Literal["natural", "square_root", "balanced"] = option(
+        "natural",
+        "How often classes are trained on: by their pictures, by the square root, or all alike.",
+    )
     cache_mb: int = option(
         4096, "Keep decoded pictures in memory if they fit in this many MiB; 0: never.", minimum=0
     )

@@ -283,6 +283,11 @@ def _check_together(config: Config) -> None:
         raise UserError(
             f"data.validation_share + data.test_share is {shares:g}: nothing is left to train on."
         )
+    if config.data.sampling != "natural" and config.train.class_weights != "none":
+        raise UserError(
+            f"data.sampling={config.data.sampling} and train.class_weights="
+            f"{config.train.class_weights} both even out the classes: choose one of them"
+        )
     drawn, least = config.data.drawn_classes, 2 if config.data.drawn_animals == "one" else 1
     if len(set(drawn)) < len(drawn) or len(drawn) < least:
         raise UserError(

@@ -108,6 +108,11 @@ def test_an_override_is_read_by_the_type_of_its_key(
         ),
         ({"data.source": "table"}, ["data.source=table", "--config.data.table"]),
         ({"data.source": "tfds"}, ["data.source=tfds", "--config.data.name"]),
+        (
+            {"data.sampling": "balanced", "train.class_weights": "balanced"},
+            ["data.sampling=balanced", "train.class_weights=balanced", "one of them"],
+        ),
+        ({"data.sampling": "sqrt"}, ["'sqrt'", "square_root"]),
         ({"data.drawn_classes": "cats"}, ["cats", "2 or more different"]),
         ({"data.validation_share": "0.6", "data.test_share": "0.5"}, ["1.1", "nothing is left"]),
     ],

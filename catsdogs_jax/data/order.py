@@ -10,18 +10,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_STEPS_AT_ONCE = 64
+STEPS_AT_ONCE = 64
 _ROUNDS = 12
 _LEAST_HALF = 2
 
 
-def indices_at(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
+def indices_at(
+    positions: np.ndarray, count: int, seed: int, stream: tuple[int, ...] = ()
+) -> np.ndarray:
     """Returns the pictures at some positions of the endless training sequence.
 
     Args:
         positions: int64 [n], 0 or more.
         count: Number of pictures.
         seed: Seed of the run.
+        stream: Sequences of other streams are others.
 
     Returns:
         int64 [n], 0 to count - 1.
@@ -30,7 +33,7 @@ def indices_at(positions: np.ndarray, count: int, seed: int) -> np.ndarray:
     found = np.empty_like(positions)
     for epoch in np.unique(epochs):
         here = epochs == epoch
-        found[here] = _permuted(places[here], count, np.random.SeedSequence([seed, epoch]))
+        found[here] = _permuted(places[here], count, np.random.SeedSequence([seed, *stream, epoch]))
     return found
 
 
@@ -49,14 +52,14 @@ def _permuted(places: np.ndarray, count: int, key: np.random.SeedSequence) -> np
     while outside.any():
         left, right = found[outside] >> half, found[outside] & mask
         for round_key in keys:
-            left, right = right, left ^ (_mixed(right + round_key) & mask)
+            left, right = right, left ^ (mixed(right + round_key) & mask)
         found[outside] = left << half | right
         outside = found >= np.uint64(count)
     return found.astype(np.int64)
 
 
-def _mixed(words: np.ndarray) -> np.ndarray:
-    """Scatters 64-bit words: each bit of the result depends on all bits of the word.
+def mixed(words: np.ndarray) -> np.ndarray:
+    """Scatters uint64 words: each bit of the result depends on all bits of the word.
 
     Source: the finalizer of SplitMix64, Steele et al., 2014, https://doi.org/10.1145/2660193.2660195
     """
@@ -77,8 +80,8 @@ def training_indices(
         count: Number of pictures.
         seed: Seed of the run.
     """
-    for first in range(first_step, last_step, _STEPS_AT_ONCE):
-        last = min(first + _STEPS_AT_ONCE, last_step)
+    for first in range(first_step, last_step, STEPS_AT_ONCE):
+        last = min(first + STEPS_AT_ONCE, last_step)
         positions = np.arange(first * batch, last * batch)
         yield from indices_at(positions, count, seed).reshape(last - first, batch)
 

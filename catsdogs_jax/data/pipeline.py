@@ -15,6 +15,7 @@ import numpy as np
 from catsdogs_jax.data.decode import BadPicture, decode_square
 from catsdogs_jax.data.manifest import Picture
 from catsdogs_jax.data.order import evaluation_indices, training_indices
+from catsdogs_jax.data.sampling import Sampler, Sampling, groups_by_rarest, sampled_indices
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 
@@ -97,10 +98,21 @@ class PictureSet:
             decoded[indices] = images
 
     def training_batches(
-        self, first_step: int, last_step: int, batch: int, seed: int
+        self,
+        first_step: int,
+        last_step: int,
+        batch: int,
+        seed: int,
+        sampling: Sampling = "natural",
     ) -> Iterator[Batch]:
         """Yields the batches of steps first_step to last_step - 1, always full."""
-        order = training_indices(first_step, last_step, batch, len(self), seed)
+        if sampling == "natural":
+            order = training_indices(first_step, last_step, batch, len(self), seed)
+        else:
+            labels = [picture.labels for picture in self.pictures]
+            groups = groups_by_rarest(labels, len(self.preprocessing.task.classes))
+            sampler = Sampler.create(groups, sampling, seed)
+            order = sampled_indices(first_step, last_step, batch, sampler)
         mask = np.ones(batch, bool)
         for indices, images in self._with_images(order):
             yield self._batch(indices, images, mask)

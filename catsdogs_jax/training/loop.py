@@ -164,8 +164,9 @@ class Loop:
             )
 
     def _feed(self, first_step: int, in_flight: Sequence[Any]) -> Feed:
+        data = self.config.data
         batches = self.dataset.splits["train"].training_batches(
-            first_step, self.plan.steps, self.config.data.batch_size, self.config.seed
+            first_step, self.plan.steps, data.batch_size, self.config.seed, data.sampling
         )
         return Feed(
             batches,
