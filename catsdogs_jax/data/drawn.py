@@ -66,9 +66,10 @@ def draw_several(species: Sequence[str], rng: np.random.Generator) -> Image.Imag
     check_species(species)
     width, height = (rng.integers((110, 80), (181, 131)) * _SUPERSAMPLING).tolist()
     page = _draw_scene((width, height), rng)
+    column = width / max(len(species), 1)
+    overlap = 0.2 * column if len(species) > 1 else 0
     for index, name in enumerate(species):
-        column = width / len(species)
-        area = (index * column, 0, column, height)
+        area = (index * column - overlap / 2, 0, column + overlap, height)
         poses = tuple(pose for pose in drawing.SPECIES[name].poses if not pose.cut)
         _draw_placed(page, name, area, poses, rng)
     return light(page.canvas.reduce(_SUPERSAMPLING), rng)
