@@ -230,6 +230,9 @@ class EvalConfig:
     batch_size: int | None = option(
         None, "Pictures in one evaluation step; none: data.batch_size.", minimum=1
     )
+    thresholds: Literal["f1", "half"] = option(
+        "f1", "Threshold of each label of multi-label problems: of greatest validation F1, or 0.5."
+    )
     mirror: bool = option(
         False, "Average the logits of a picture and its mirror image; predictions do the same."
     )

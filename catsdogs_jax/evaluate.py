@@ -1,10 +1,8 @@
-"""Measures a trained model: python -m catsdogs_jax.evaluate --workdir RUN --data DIR --out OUT."""
+"""Measures a trained model: python -m catsdogs_jax.evaluate --workdir RUN --data DATA --out OUT."""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.classifier import load
@@ -12,8 +10,9 @@ from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.dataset import picture_sets
 from catsdogs_jax.data.leaks import find_leaks
 from catsdogs_jax.data.manifest import evaluation_manifest
-from catsdogs_jax.data.sources import list_folder
-from catsdogs_jax.result import Result, split_line, write_predictions
+from catsdogs_jax.data.sources import list_labelled
+from catsdogs_jax.headline import class_lines, split_line
+from catsdogs_jax.result import Result, draw_classes, write_predictions
 from catsdogs_jax.run_folder import RunFolder, write_json
 from catsdogs_jax.training.metrics import split_summary
 
@@ -23,24 +22,28 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
 
     Args:
         workdir: The run folder.
-        data_dir: One folder per class, with or without train/, validation/, test/ above.
+        data_dir: One folder per class, with or without train/, validation/, test/ above; or a
+            table, see docs/data.md, which alone can give several labels.
         out: Where result.json, predictions.csv and the confusion matrices go.
 
     Returns:
         What result.json holds: the keys of a training run's, but for those about training.
 
     Raises:
-        UserError: There is no run, no picture, or a class that the model does not know.
+        UserError: There is no run, no picture, a class that the model does not know, or a number of
+            labels that it cannot give.
     """
     start = time.perf_counter()
     classifier = load(workdir)
     preprocessing = classifier.preprocessing
-    manifest = evaluation_manifest(list_folder(Path(data_dir), str(data_dir)), preprocessing.task)
+    manifest = evaluation_manifest(list_labelled(data_dir), preprocessing.task)
     sets = picture_sets(manifest, preprocessing)
     evaluations = {name: classifier.evaluate(pictures) for name, pictures in sets.items()}
     folder = RunFolder(Path(out))
     splits = {
-        name: split_summary(evaluation, sets[name].targets, preprocessing.task)
+        name: split_summary(
+            evaluation, sets[name].targets, preprocessing.task, preprocessing.threshold
+        )
         for name, evaluation in evaluations.items()
     }
     values = {
@@ -55,12 +58,10 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
         "leaks": len(find_leaks(manifest.pictures)),
         "fingerprint": manifest.fingerprint,
     }
-    write_predictions(folder.predictions, evaluations, sets)
-    from catsdogs_jax.reporting.confusion import draw_confusion_matrix  # Matplotlib: not earlier.
-
+    write_predictions(folder.predictions, evaluations, sets, preprocessing)
     for name, split in splits.items():
-        matrix, path = np.array(split["confusion_matrix"]), folder.plots / f"confusion_{name}.png"
-        draw_confusion_matrix(matrix, split["classes"], path, title=f"{name} pictures")
+        paths = (folder.plots / f"{kind}_{name}.png" for kind in ("confusion", "per_class"))
+        draw_classes(split, *paths, title=f"{name} pictures")
     write_json(folder.result, values)
     return Result(folder, values)
 
@@ -69,17 +70,19 @@ def main(argv: Sequence[str]) -> None:
     """Parses flags, evaluates, prints one line a split."""
     parser = cli.parser(
         "evaluate",
-        "Measure a trained model on a folder of labelled pictures.",
+        "Measure a trained model on labelled pictures.",
         "python -m catsdogs_jax.evaluate --workdir runs/mine --data more_pictures --out runs/more",
     )
     parser.add_argument("--workdir", required=True, metavar="RUN", help="the run folder")
-    parser.add_argument("--data", required=True, metavar="DIR", help="one folder per class")
+    parser.add_argument(
+        "--data", required=True, metavar="DATA", help="one folder per class, or a .csv or .jsonl"
+    )
     parser.add_argument("--out", required=True, metavar="OUT", help="where the result goes")
     flags = parser.parse_args(argv)
     runtime.start()
     result = evaluate_folder(flags.workdir, flags.data, flags.out)
     for name, split in result.values["splits"].items():
-        print(split_line(name, split))
+        print("\n".join([split_line(name, split), *class_lines(split)]))
     print(f"wrote {flags.out}/: result.json, predictions.csv, plots/")
 
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.task import Task
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1: one threshold; 2: `threshold` may be a list, one a class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Preprocessing:
         mean: Mean of each of the red, green and blue values, after division by 255.
         std: Their standard deviation, after division by 255.
         task: The kind of labels and the class names.
-        threshold: Probability from which a binary or multi-label class is predicted.
+        threshold: Probability above which the second of two classes, or a label, is predicted; for
+            multi-label problems one for all labels or one each.
         mirror: Whether the logits of a picture and of its mirror image are averaged.
         zooms: Zooms of the views whose logits are averaged, see `catsdogs_jax.augment.zoomed`.
     """
@@ -31,7 +33,7 @@ class Preprocessing:
     image_size: int
     resize: Literal["stretch", "crop", "pad"]
     task: Task
-    threshold: float = 0.5
+    threshold: float | tuple[float, ...] = 0.5
     mirror: bool = False
     zooms: tuple[float, ...] = (1.0,)
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -61,9 +63,10 @@ class Preprocessing:
                 f"the weights were saved in format {version}, this version of catsdogs_jax reads "
                 f"up to {FORMAT_VERSION}: upgrade it with pip install -U catsdogs-jax"
             )
-        task = values.pop("task")
+        task, threshold = values.pop("task"), values.pop("threshold")
         return cls(
             task=Task(task["kind"], tuple(task["classes"])),
+            threshold=tuple(threshold) if isinstance(threshold, list) else threshold,
             mean=tuple(values.pop("mean")),
             std=tuple(values.pop("std")),
             zooms=tuple(values.pop("zooms", (1.0,))),

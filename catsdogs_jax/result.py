@@ -11,7 +11,9 @@ import numpy as np
 
 from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.headline import class_lines, split_line
 from catsdogs_jax.models.summary import summarize
+from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.run_folder import RunFolder, write_json, write_text
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
 from catsdogs_jax.training.loop import Loop
@@ -39,6 +41,7 @@ class Result:
         for name, split in self.values["splits"].items():
             step, metric = self.values["step"], self.values["chosen_by"]
             lines.append(f"{split_line(name, split)}, step {step}, chosen by validation {metric}")
+            lines += class_lines(split)
         lines += [
             f"mean of the last {history['last_evaluations']} evaluations: "
             f"{history['mean_accuracy_of_last']:.1%}",
@@ -52,15 +55,6 @@ class Result:
             "                        (FOLDER holds one folder of pictures per class)",
         ]
         return "\n".join(lines)
-
-
-def split_line(name: str, split: Mapping[str, Any]) -> str:
-    """Returns the accuracy of a split in words, with n and interval."""
-    low, high = split["accuracy_ci95"]
-    return (
-        f"{name}: {split['accuracy']:.1%} of {split['n']} pictures right "
-        f"(95 % interval {low:.1%} to {high:.1%})"
-    )
 
 
 def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
@@ -80,7 +74,7 @@ def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
         for name, pictures in dataset.splits.items()
         if name != "train"
     }
-    task = dataset.manifest.task
+    preprocessing = loop.checkpoints.preprocessing(step)  # With the thresholds of these weights.
     rows, ended = loop.records.rows, loop.ended_early()
     values = {
         "config": config_to_dict(loop.config),
@@ -91,7 +85,12 @@ def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
         "train_images_per_second": loop.stopwatch.images_per_second,
         "seconds": seconds,
         "splits": {
-            name: split_summary(evaluation, dataset.splits[name].targets, task)
+            name: split_summary(
+                evaluation,
+                dataset.splits[name].targets,
+                preprocessing.task,
+                preprocessing.threshold,
+            )
             for name, evaluation in evaluations.items()
         },
         "history": history(rows),
@@ -100,7 +99,7 @@ def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
         "leaks": len(dataset.leaks),
         "fingerprint": dataset.manifest.fingerprint,
     }
-    write_predictions(folder.predictions, evaluations, dataset.splits)
+    write_predictions(folder.predictions, evaluations, dataset.splits, preprocessing)
     draw(folder, loop, rows, values)
     write_json(folder.result, values)  # Last: whoever sees it finds the rest complete.
     return Result(folder, values)
@@ -121,18 +120,16 @@ def history(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def draw(
     folder: RunFolder, loop: Loop, rows: Sequence[Mapping[str, Any]], values: Mapping[str, Any]
 ) -> None:
-    """Draws the curves, the confusion matrix of the validation split, and the flowchart."""
+    """Draws the curves, what the validation split says of the classes, and the flowchart."""
     # Matplotlib is imported when the training is over, not while it waits to begin.
-    from catsdogs_jax.reporting.confusion import draw_confusion_matrix
     from catsdogs_jax.reporting.curves import draw_curves
     from catsdogs_jax.reporting.flowchart import Layer, draw_flowchart
 
     draw_curves(rows, folder.plots, best_step=values["step"])
-    validation = values["splits"]["validation"]
-    draw_confusion_matrix(
-        np.array(validation["confusion_matrix"]),
-        validation["classes"],
+    draw_classes(
+        values["splits"]["validation"],
         folder.plots / "confusion_matrix.png",
+        folder.plots / "per_class.png",
         title="Validation pictures",
     )
     size = loop.dataset.preprocessing.image_size
@@ -148,19 +145,40 @@ def draw(
     )
 
 
+def draw_classes(split: Mapping[str, Any], confusion: Path, per_class: Path, *, title: str) -> None:
+    """Draws the confusion matrix of a split and, unless it is binary, the bars of its classes.
+
+    Args:
+        split: Its entry of `result.json`.
+        confusion: The PNG of the matrix.
+        per_class: The PNG of the bars.
+        title: Above both.
+    """
+    from catsdogs_jax.reporting.confusion import draw_confusion_matrix
+    from catsdogs_jax.reporting.per_class import draw_per_class, measures_of
+
+    matrix = np.array(split["confusion_matrix"])
+    draw_confusion_matrix(matrix, split["classes"], confusion, title=title)
+    if "per_class" in split:
+        draw_per_class(measures_of(split["per_class"]), per_class, title=title)
+
+
 def write_predictions(
-    path: Path, evaluations: Mapping[str, Evaluation], splits: Mapping[str, PictureSet]
+    path: Path,
+    evaluations: Mapping[str, Evaluation],
+    splits: Mapping[str, PictureSet],
+    preprocessing: Preprocessing,
 ) -> None:
     """Writes file, true and predicted label, probability of each class, and split."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    task = next(iter(splits.values())).preprocessing.task
+    task, threshold = preprocessing.task, preprocessing.threshold
     writer.writerow(["file", "true", "predicted", *task.classes, "split"])
     for name, evaluation in evaluations.items():
         pictures = splits[name]
         probabilities = task.probabilities(evaluation.logits)
         for picture, row in zip(pictures.pictures, probabilities, strict=True):
             true = "|".join(task.classes[label] for label in picture.labels)
-            found = task.spell(row, pictures.preprocessing.threshold)
+            found = task.spell(row, threshold)
             writer.writerow([picture.file, true, found, *(f"{p:.6f}" for p in row), name])
     write_text(path, text.getvalue())

@@ -148,12 +148,15 @@ class Task:
             return np.concatenate([1.0 - positive, positive], axis=-1)
         return positive
 
-    def predicted(self, probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    def predicted(
+        self, probabilities: np.ndarray, threshold: float | Sequence[float] = 0.5
+    ) -> np.ndarray:
         """Returns what is predicted from probabilities [n, classes].
 
         Args:
             probabilities: As `probabilities` makes them.
-            threshold: For binary (of the second class) and multi-label problems.
+            threshold: For binary (of the second class) and multi-label problems (one for all
+                labels, or one each).
 
         Returns:
             int [n] class indices, or bool [n, classes] for multi-label problems.
@@ -162,7 +165,7 @@ class Task:
             return probabilities.argmax(axis=-1)
         if self.kind == "binary":
             return (probabilities[:, 1] > threshold).astype(np.int64)
-        return probabilities > threshold
+        return probabilities > np.broadcast_to(threshold, probabilities.shape)
 
     def true_classes(self, targets: np.ndarray) -> np.ndarray:
         """Returns the labels of targets [n, outputs] in the form of `predicted`."""
@@ -172,7 +175,7 @@ class Task:
             return (targets[:, 0] > 0.5).astype(np.int64)
         return targets > 0.5
 
-    def spell(self, probabilities: np.ndarray, threshold: float = 0.5) -> str:
+    def spell(self, probabilities: np.ndarray, threshold: float | Sequence[float] = 0.5) -> str:
         """Returns the predicted class name for probabilities [classes]; several joined by "|"."""
         predicted = self.predicted(probabilities[None], threshold)[0]
         indices = np.flatnonzero(predicted) if self.kind == "multilabel" else [predicted]

@@ -152,7 +152,8 @@ def label_pictures(readable: Sequence[tuple[Example, Scanned]], task: Task) -> t
     """Turns class names into indices.
 
     Raises:
-        UserError: A label is none of the task's classes.
+        UserError: A label is none of the task's classes, or there are several or none where there
+            must be one.
     """
     index = {name: i for i, name in enumerate(task.classes)}
     pictures = []
@@ -162,7 +163,12 @@ def label_pictures(readable: Sequence[tuple[Example, Scanned]], task: Task) -> t
                 known = ", ".join(task.classes)
                 hint = nearest(name, list(task.classes))
                 raise UserError(f"{example.file!r} is labelled {name!r}; known: {known}.{hint}")
-        labels = tuple(sorted(index[name] for name in example.labels))
+        if task.kind != "multilabel" and len(example.labels) != 1:
+            raise UserError(
+                f"{example.file!r} has {len(example.labels)} labels ({', '.join(example.labels)}), "
+                f"but each picture of a {task.kind} problem has one: label it so, or leave it out"
+            )
+        labels = tuple(sorted({index[name] for name in example.labels}))
         pictures.append(
             Picture(example.file, labels, example.split or "", **dataclasses.asdict(scanned))
         )

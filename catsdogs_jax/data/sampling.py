@@ -71,7 +71,7 @@ class Sampler:
         return found
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns for each place of an epoch its group, and the how manieth of it since step 0."""
+        """Returns for each place of an epoch its group, and the turns this has had since step 0."""
         return _arranged(tuple(self.quotas.tolist()), self.seed, epoch)
 
 

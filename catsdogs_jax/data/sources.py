@@ -161,6 +161,13 @@ def _labelled_files(folder: Path) -> Iterator[tuple[Path, str]]:
         yield path, match["label"]
 
 
+def list_labelled(path: str | Path) -> Listing:
+    """Lists the labelled pictures of a folder, as `list_folder`, or of a table, as `list_table`."""
+    if Path(path).suffix.lower() in (".csv", ".jsonl"):
+        return list_table(Path(path), None)
+    return list_folder(Path(path), asked=str(path))
+
+
 def find_files(names: Iterable[str]) -> list[Path]:
     """Returns the files given and those below the folders given, in order.
 

@@ -13,6 +13,7 @@ from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.feed import Feed
 from catsdogs_jax.errors import Interrupted, UserError
+from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.early_stop import EarlyStop, early_stop
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
@@ -22,6 +23,7 @@ from catsdogs_jax.training.preemption import Stop
 from catsdogs_jax.training.progress import Stopwatch
 from catsdogs_jax.training.records import Records
 from catsdogs_jax.training.state import TrainState
+from catsdogs_jax.training.thresholds import with_thresholds
 from catsdogs_jax.training.trainer import Trainer
 
 _IN_FLIGHT = 2
@@ -68,7 +70,7 @@ class Loop:
         validation = {"epoch": 0.0, "accuracy": result.accuracy, "loss": result.loss}
         metrics = {"train": {"epoch": 0.0, **train}, "validation": validation}
         self.records.write(0, metrics, {})
-        self.checkpoints.save(state, 0, self.dataset.preprocessing, validation)
+        self.checkpoints.save(state, 0, self._preprocessing(result), validation)
 
     def fit(self, state: TrainState, first_step: int) -> TrainState:
         """Trains from a state after `first_step` steps to the end of the plan, or an early one.
@@ -107,12 +109,12 @@ class Loop:
         self.records.progress.step(step, feed.waited)
         for hook in hooks:
             hook(step)
-        measured = None
+        measured, preprocessing = None, self.dataset.preprocessing
         if self.plan.evaluates_after(step):
-            state, measured = self._record(step, state, feed)
+            state, measured, preprocessing = self._record(step, state, feed)
         signal_number = self.stop.requested(step)
         if self.plan.saves_after(step) or signal_number is not None:
-            self.checkpoints.save(state, step, self.dataset.preprocessing, measured)
+            self.checkpoints.save(state, step, preprocessing, measured)
         if signal_number is not None:
             self.checkpoints.wait()
             raise Interrupted(
@@ -126,8 +128,8 @@ class Loop:
 
     def _record(
         self, step: int, state: TrainState, feed: Feed
-    ) -> tuple[TrainState, dict[str, float]]:
-        """Evaluates, writes both splits' metrics, and begins new sums."""
+    ) -> tuple[TrainState, dict[str, float], Preprocessing]:
+        """Evaluates, writes both splits' metrics, begins new sums, and chooses thresholds."""
         sums = jax.device_get(state.sums)  # Waits for the steps since the last record.
         speed = self.stopwatch.read(feed.waited)
         epoch = self.plan.epoch(step)
@@ -138,7 +140,7 @@ class Loop:
         validation = {"epoch": epoch, "accuracy": result.accuracy, "loss": result.loss}
         metrics = {"train": {**train, "learning_rate": rate}, "validation": validation}
         self.records.write(step, metrics, speed)
-        return self.trainer.reset_sums(state), validation
+        return self.trainer.reset_sums(state), validation, self._preprocessing(result)
 
     def _evaluate(self, state: TrainState) -> Evaluation:
         return evaluate(
@@ -149,6 +151,13 @@ class Loop:
             self.trainer.eval_batch,
             self.trainer.sharding,
         )
+
+    def _preprocessing(self, result: Evaluation) -> Preprocessing:
+        """Returns what goes with the weights that were evaluated on the validation split."""
+        given = self.dataset.preprocessing
+        if self.config.eval.thresholds == "half":
+            return given
+        return with_thresholds(given, result.logits, self.dataset.splits["validation"].targets)
 
     def _learning_rate(self, step: int) -> float:
         with jax.transfer_guard("allow"):  # A schedule computes one scalar from a Python int.

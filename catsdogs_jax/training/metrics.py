@@ -4,51 +4,65 @@ SciPy's and scikit-learn's modules are imported where they are used: at the end 
 it waits to begin.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from catsdogs_jax.task import Task
+from catsdogs_jax.training.class_metrics import (
+    binary_metrics,
+    multiclass_metrics,
+    multilabel_metrics,
+)
 from catsdogs_jax.training.evaluation import Evaluation
+from catsdogs_jax.training.intervals import wilson_interval
 
 _CALIBRATION_BINS = 15
 
 
-def split_summary(evaluation: Evaluation, targets: np.ndarray, task: Task) -> dict[str, Any]:
+def split_summary(
+    evaluation: Evaluation,
+    targets: np.ndarray,
+    task: Task,
+    threshold: float | Sequence[float] = 0.5,
+) -> dict[str, Any]:
     """Returns the entry of `result.json` for one split.
 
     Args:
         evaluation: What the model said.
         targets: float32 [n, outputs].
         task: Kind of labels and class names.
+        threshold: Of multi-label problems, one for all labels or one each.
 
     Returns:
         n, accuracy, accuracy_ci95 (Wilson), loss (nats), auroc (none where a class is absent), ece,
-        confusion_matrix (rows are true; [classes, 2, 2] for multi-label problems) and classes.
+        confusion_matrix (rows are true; [classes, 2, 2] for multi-label problems), classes, and
+        those of `class_metrics` for the kind of labels. The accuracy of multi-label problems is
+        the share of pictures of which every label is right, by the threshold.
     """
     probabilities = task.probabilities(evaluation.logits)
-    predicted, true = task.predicted(probabilities), task.true_classes(targets)
+    predicted, true = task.predicted(probabilities, threshold), task.true_classes(targets)
+    accuracy = evaluation.accuracy
+    if task.kind == "multilabel":
+        thresholds = np.broadcast_to(threshold, len(task.classes)).tolist()
+        more = multilabel_metrics(true, predicted, probabilities, task, thresholds)
+        accuracy = more["exact_match"]
+    elif task.kind == "multiclass":
+        more = multiclass_metrics(true, predicted, probabilities, task)
+    else:
+        more = binary_metrics(true, predicted, task)
     return {
         "n": evaluation.n,
-        "accuracy": evaluation.accuracy,
-        "accuracy_ci95": wilson_interval(round(evaluation.accuracy * evaluation.n), evaluation.n),
+        "accuracy": accuracy,
+        "accuracy_ci95": wilson_interval(round(accuracy * evaluation.n), evaluation.n),
         "loss": evaluation.loss,
         "auroc": area_under_roc(true, probabilities, task),
         "ece": expected_calibration_error(probabilities, true, task),
         "confusion_matrix": confusions(true, predicted, task).tolist(),
         "classes": list(task.classes),
+        **more,
     }
-
-
-def wilson_interval(successes: int, n: int) -> list[float]:
-    """Returns the 95 % Wilson score interval of a share.
-
-    Source: Wilson, 1927, https://doi.org/10.1080/01621459.1927.10502953
-    """
-    from scipy.stats import binomtest
-
-    interval = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    return [float(interval.low), float(interval.high)]
 
 
 def area_under_roc(true: np.ndarray, probabilities: np.ndarray, task: Task) -> float | None:
