@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from catsdogs_jax.errors import Interrupted, UserError
+from catsdogs_jax.errors import Interrupted, UserError, explained
 
 
 def parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -27,16 +27,19 @@ def parser(name: str, description: str, example: str) -> argparse.ArgumentParser
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Calls `main(argv)` and ends the process with the exit code that fits.
 
-    0: done. 2: a mistake that the user can mend, told in one line. 128 + n: stopped by signal n.
-    Anything else is a bug of ours and shows its traceback.
+    0: done. 2: a mistake, or a full disk and the like, that the user can mend, told in one line.
+    128 + n: stopped by signal n. Anything else is a bug of ours and shows its traceback.
     """
     debug = "--debug" in sys.argv
     try:
         main(sys.argv[1:])
-    except UserError as error:
+    except (UserError, OSError) as error:
+        told = explained(error) if isinstance(error, OSError) else error
+        if told is None:
+            raise
         if debug:
             traceback.print_exc()
-        _finish(f"error: {error}", 2)
+        _finish(f"error: {told}", 2)
     except Interrupted as stop:
         _finish(str(stop), 128 + stop.signal_number)
     except KeyboardInterrupt:

@@ -1,5 +1,22 @@
 """Errors that a user can mend."""
 
+import errno
+
+_MENDS = {
+    errno.ENOSPC: "make room, and give the same command again",
+    errno.EDQUOT: "make room, and give the same command again",
+    errno.EFBIG: "raise the limit of file sizes, and give the same command again",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "choose a folder that you may read and write",
+    errno.EPERM: "choose a folder that you may read and write",
+    errno.ENOENT: "it was removed or never there; check the name",
+    errno.ENOTDIR: "a part of the path is a file; check the name",
+    errno.EIO: "the disk does not answer; check it",
+    errno.ESTALE: "the network file system lost it; mount it again",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
 
 class UserError(Exception):
     """Something the user can mend: shown as one line, without a traceback, exit code 2.
@@ -19,6 +36,14 @@ class Interrupted(Exception):
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
         self.signal_number = signal_number
+
+
+def explained(error: OSError) -> UserError | None:
+    """Returns an error of the system in one line with its mend; none if it may be a bug of ours."""
+    if error.errno not in _MENDS:
+        return None
+    where = f"{str(error.filename)!r}: " if error.filename is not None else ""
+    return UserError(f"{where}{error.strerror}: {_MENDS[error.errno]}")
 
 
 def nearest(word: str, allowed: list[str]) -> str:

@@ -1,9 +1,12 @@
 """The folder of a run: what lies where, and whether it belongs to the run that asks."""
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,11 @@ class RunFolder:
     """
 
     path: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the run that writes here; the system lets go of it when the process ends."""
+        return self.path / ".lock"
 
     @property
     def config(self) -> Path:
@@ -71,8 +79,12 @@ class RunFolder:
         """Checks that a run with this config may begin or go on here; writes nothing.
 
         Raises:
-            UserError: The folder holds a run with another config, or files that are no run.
+            UserError: The folder holds a run with another config, or files that are no run; or
+                another process is at work there.
         """
+        if self.lock.exists():
+            with self._locked():
+                pass
         if self.config.exists():
             lines = differing_keys(config_to_dict(self.read_config()), config_to_dict(config))
             if lines:
@@ -82,19 +94,20 @@ class RunFolder:
                 )
         elif self.path.exists() and not self.path.is_dir():
             raise UserError(f"--workdir {str(self.path)!r} is a file: give a folder")
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(p.name[0] != "." for p in self.path.iterdir()):
             raise UserError(
                 f"--workdir {str(self.path)!r} holds files but no run: give a new or empty folder"
             )
 
-    def claim(
+    @contextlib.contextmanager
+    def claimed(
         self,
         config: Config,
         manifest: Mapping[str, Any],
         formulation: Mapping[str, Any],
         plan: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Writes what the run is; later runs here must be the same.
+    ) -> Iterator[None]:
+        """Holds the folder for one run, and writes what the run is; later runs must be the same.
 
         Args:
             config: The run.
@@ -103,8 +116,43 @@ class RunFolder:
             plan: Its length, if that was measured.
 
         Raises:
-            UserError: The pictures are not those that the run began with.
+            UserError: Another process holds the folder, or the pictures are not those that the
+                run began with.
         """
+        with self._locked():
+            self._claim(config, manifest, formulation, plan)
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Holds the lock; a killed process leaves none behind.
+
+        The kernel keeps `flock` for as long as the file is open; a file whose mere existence is
+        the lock (what filelock falls back to) would outlive a kill. It works across machines
+        where the network file system passes locks on (NFS since Linux 2.6.12, Lustre with flock).
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.lock.open("a+", encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stream.seek(0)
+                raise UserError(
+                    f"another run ({stream.read().strip() or 'starting'}) is at work in "
+                    f"{str(self.path)!r}: wait for its end, or give another --workdir"
+                ) from None
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            stream.flush()
+            yield
+
+    def _claim(
+        self,
+        config: Config,
+        manifest: Mapping[str, Any],
+        formulation: Mapping[str, Any],
+        plan: Mapping[str, Any] | None,
+    ) -> None:
         if self.manifest.exists():
             began = json.loads(self.manifest.read_text(encoding="utf-8"))["fingerprint"]
             if began != manifest["fingerprint"]:
@@ -112,11 +160,12 @@ class RunFolder:
                     f"the pictures have changed since the run in {str(self.path)!r} began "
                     f"(fingerprint {began}, now {manifest['fingerprint']}): give another --workdir"
                 )
+        # The config comes first: with it, the folder is that of a run, whenever this is killed.
+        write_json(self.config, config_to_dict(config))
         write_json(self.manifest, manifest)
         write_json(self.formulation, formulation)
         if plan is not None:
             write_json(self.plan, plan)
-        write_json(self.config, config_to_dict(config))
 
     def read_formulation(self) -> dict[str, Any] | None:
         """Returns how the run's steps were computed; none if there is no run yet."""
@@ -153,5 +202,8 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file in one piece, and its folder if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
+    with draft.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
     os.replace(draft, path)

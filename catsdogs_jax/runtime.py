@@ -19,7 +19,8 @@ def start() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from absl import logging as absl_logging
 
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    # Orbax logs tracebacks of errors that it raises as well; ours are one line.
+    absl_logging.set_verbosity(absl_logging.FATAL)
     logging.getLogger("jax").setLevel(logging.ERROR)
     # Odd metadata; a picture that cannot be decoded raises, and is quarantined with the reason.
     warnings.filterwarnings("ignore", module="PIL")

@@ -45,9 +45,9 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
     pretrained = read_weights(config.finetune.weights, config.model.name)
     spec = input_spec(config.model.name)
     dataset = load_dataset(config, mean=spec.mean, std=spec.std)
-    plan, trainer = prepare(config, folder, dataset, sharding, start)
+    plan, trainer, claimed = prepare(config, folder, dataset, sharding, start)
 
-    with Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:
+    with claimed, Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:
         latest = checkpoints.latest_step
         first = latest or 0
         announce(trainer, dataset, plan, folder, first)
@@ -59,8 +59,8 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
         ):
             loop = Loop(config, plan, trainer, dataset, checkpoints, records, stop or signals)
             state = begin(loop, pretrained) if latest is None else loop.restore(latest)
-            loop.fit(state, first)
-        checkpoints.wait()
+            state = loop.fit(state, first)
+        checkpoints.prove(int(state.step), state)
         if (ended := loop.ended_early()) is not None:
             print(ended)
         return conclude(folder, loop, seconds=time.perf_counter() - start)

@@ -1,6 +1,7 @@
 """Promises of the command line: one line for a mistake, and exit codes that schedulers know."""
 
 import argparse
+import errno
 import signal
 import sys
 
@@ -36,6 +37,23 @@ def test_a_user_error_is_one_line_and_exit_code_2(
 ) -> None:
     assert run(monkeypatch, UserError("x is 3: use 4")) == 2
     assert capsys.readouterr().err == "error: x is 3: use 4\n"
+
+
+def test_an_error_of_the_system_is_one_line_with_the_mend(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "runs/a/result.json")
+    assert run(monkeypatch, full) == 2
+    expected = "error: 'runs/a/result.json': No space left on device: make room, and give"
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_a_bug_of_ours_keeps_its_traceback() -> None:
+    def main(_: object) -> None:
+        raise OSError("odd")
+
+    with pytest.raises(OSError, match="odd"):
+        cli.run(main)
 
 
 def test_debug_shows_the_traceback(

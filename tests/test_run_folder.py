@@ -1,5 +1,9 @@
 """Promises of the run folder."""
 
+import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +11,14 @@ import pytest
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.errors import UserError
-from catsdogs_jax.run_folder import RunFolder, write_text
+from catsdogs_jax.run_folder import RunFolder, write_json, write_text
 
 Tiny = Callable[..., Config]
+
+
+def claim(folder: RunFolder, config: Config, manifest: dict, formulation: dict) -> None:
+    with folder.claimed(config, manifest, formulation):
+        pass
 
 
 def test_checking_writes_nothing(tmp_path: Path, tiny: Tiny) -> None:
@@ -20,7 +29,7 @@ def test_checking_writes_nothing(tmp_path: Path, tiny: Tiny) -> None:
 
 def test_a_run_with_another_config_is_refused_with_the_keys(tmp_path: Path, tiny: Tiny) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.claim(tiny(), {"fingerprint": "x"}, {})
+    claim(folder, tiny(), {"fingerprint": "x"}, {})
     folder.check(tiny())
     with pytest.raises(UserError, match=r"model.hidden: 8 -> 9.*another --workdir"):
         folder.check(tiny(model={"hidden": 9}))
@@ -28,9 +37,9 @@ def test_a_run_with_another_config_is_refused_with_the_keys(tmp_path: Path, tiny
 
 def test_changed_pictures_are_refused(tmp_path: Path, tiny: Tiny) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.claim(tiny(), {"fingerprint": "x"}, {})
+    claim(folder, tiny(), {"fingerprint": "x"}, {})
     with pytest.raises(UserError, match=r"pictures have changed.*x, now y"):
-        folder.claim(tiny(), {"fingerprint": "y"}, {})
+        claim(folder, tiny(), {"fingerprint": "y"}, {})
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path: Path, tiny: Tiny) -> None:
@@ -48,7 +57,7 @@ def test_reading_where_no_run_is_says_so(tmp_path: Path) -> None:
 
 def test_the_config_that_was_claimed_is_read_back(tmp_path: Path, tiny: Tiny) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.claim(tiny(), {"fingerprint": "x"}, {})
+    claim(folder, tiny(), {"fingerprint": "x"}, {})
     assert folder.read_config() == tiny()
 
 
@@ -58,3 +67,53 @@ def test_text_is_replaced_in_one_piece(tmp_path: Path) -> None:
     write_text(path, "two")
     assert path.read_text() == "two"
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_second_run_in_the_folder_is_refused_until_the_first_ends(
+    tmp_path: Path, tiny: Tiny
+) -> None:
+    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    with first.claimed(tiny(), {"fingerprint": "x"}, {}):
+        for attempt in (
+            lambda: second.check(tiny()),
+            lambda: claim(second, tiny(), {"fingerprint": "x"}, {}),
+        ):
+            with pytest.raises(UserError, match=rf"another run \(process {os.getpid()} on .* at"):
+                attempt()
+    claim(second, tiny(), {"fingerprint": "x"}, {})
+
+
+def test_a_lock_does_not_outlive_a_killed_process(tmp_path: Path, tiny: Tiny) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.run_folder import RunFolder
+config = config_from_dict({"train": {"steps": 1}})
+with RunFolder(Path(sys.argv[1])).claimed(config, {"fingerprint": "x"}, {}):
+    os.kill(os.getpid(), 9)
+"""
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")])
+    assert killed.returncode == -9
+    with pytest.raises(UserError, match="another config"):  # Not: another run.
+        RunFolder(tmp_path / "run").check(tiny())
+
+
+@pytest.mark.parametrize("written", [0, 1, 2, 3])
+def test_a_run_killed_while_it_claims_the_folder_can_begin_again(
+    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    folder, left = RunFolder(tmp_path / "run"), iter(range(written))
+
+    def write(path: Path, tree: dict) -> None:
+        if next(left, None) is None:
+            path.with_name(f".{path.name}.draft").touch()
+            raise KeyboardInterrupt
+        write_json(path, tree)
+
+    monkeypatch.setattr("catsdogs_jax.run_folder.write_json", write)
+    with contextlib.suppress(KeyboardInterrupt):
+        claim(folder, tiny(), {"fingerprint": "x"}, {})
+    monkeypatch.undo()
+    folder.check(tiny())
+    claim(folder, tiny(), {"fingerprint": "x"}, {})

@@ -106,6 +106,7 @@ class Loop:
         self, step: int, state: TrainState, feed: Feed, hooks: Sequence[Callable[[int], object]]
     ) -> TrainState:
         self.stopwatch.tick()
+        self.checkpoints.check()
         self.records.progress.step(step, feed.waited)
         for hook in hooks:
             hook(step)
@@ -116,7 +117,7 @@ class Loop:
         if self.plan.saves_after(step) or signal_number is not None:
             self.checkpoints.save(state, step, preprocessing, measured)
         if signal_number is not None:
-            self.checkpoints.wait()
+            self.checkpoints.prove(step, state)
             raise Interrupted(
                 f"stopped by signal {signal_number}: saved after step {step} of {self.plan.steps} "
                 f"in {str(self.records.folder)!r}; the same command goes on from there",

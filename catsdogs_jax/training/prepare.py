@@ -1,6 +1,7 @@
 """From a config and its pictures to the course of a run and its compiled steps."""
 
 import dataclasses
+from contextlib import AbstractContextManager
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import Dataset
@@ -15,8 +16,8 @@ from catsdogs_jax.training.trainer import Trainer, class_weights
 
 def prepare(
     config: Config, folder: RunFolder, dataset: Dataset, sharding: Sharding, started: float
-) -> tuple[Plan, Trainer]:
-    """Plans a run and builds its trainer, and claims the folder for it.
+) -> tuple[Plan, Trainer, AbstractContextManager[None]]:
+    """Plans a run and builds its trainer.
 
     What an earlier call chose by measuring (how the steps are computed, how many fit a budget) is
     read from the folder, so that a run which goes on repeats it.
@@ -27,6 +28,9 @@ def prepare(
         dataset: Its pictures.
         sharding: The devices.
         started: When the run began, by `time.perf_counter`; a budget counts from there.
+
+    Returns:
+        The plan, the trainer, and a context in which the folder is held for this run.
 
     Raises:
         UserError: The config, the devices or the folder cannot be used.
@@ -45,5 +49,4 @@ def prepare(
     plan = make_plan(config, len(pictures), fitted["steps"] if fitted else None)
     trainer = trainer_of(plan)
     formulation = dataclasses.asdict(trainer.formulation)
-    folder.claim(config, dataset.manifest.to_dict(), formulation, fitted)
-    return plan, trainer
+    return plan, trainer, folder.claimed(config, dataset.manifest.to_dict(), formulation, fitted)
