@@ -24,6 +24,12 @@ def parser(name: str, description: str, example: str) -> argparse.ArgumentParser
     return made
 
 
+def add_require(made: argparse.ArgumentParser) -> None:
+    """Adds the flag that refuses a silent fall back to the CPU, for `runtime.start`."""
+    text = "stop if JAX does not find one, in place of computing on the CPU"
+    made.add_argument("--require", choices=("tpu", "gpu"), help=text)
+
+
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Calls `main(argv)` and ends the process with the exit code that fits.
 

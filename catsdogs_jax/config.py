@@ -71,6 +71,10 @@ class DataConfig:
         "natural",
         "How often classes are trained on: by their pictures, by the square root, or all alike.",
     )
+    leaks: Literal["report", "exclude", "error"] = option(
+        "report",
+        "Pictures alike in two splits: name them; leave out the training copy; or stop.",
+    )
     cache_mb: int = option(
         4096, "Keep decoded pictures in memory if they fit in this many MiB; 0: never.", minimum=0
     )
@@ -200,6 +204,9 @@ class TrainConfig:
         "Evaluations without a better checkpoint.metric after which the run stops; none: it does "
         "not.",
         minimum=1,
+    )
+    deterministic: bool = option(
+        True, "Bit for bit the same numbers on a GPU too, where that can be slower."
     )
     profile_steps: int = option(0, "Steps to profile for TensorBoard; 0: none.", minimum=0)
 

@@ -8,7 +8,7 @@ from catsdogs_jax import cli, runtime
 from catsdogs_jax.classifier import load
 from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.dataset import picture_sets
-from catsdogs_jax.data.leaks import find_leaks
+from catsdogs_jax.data.leaks import find_leaks, leaked_files, listed
 from catsdogs_jax.data.manifest import evaluation_manifest
 from catsdogs_jax.data.sources import list_labelled
 from catsdogs_jax.headline import class_lines, split_line
@@ -40,9 +40,14 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
     sets = picture_sets(manifest, preprocessing)
     evaluations = {name: classifier.evaluate(pictures) for name, pictures in sets.items()}
     folder = RunFolder(Path(out))
+    leaks = find_leaks([*RunFolder(Path(workdir)).training_pictures(), *manifest.pictures])
     splits = {
         name: split_summary(
-            evaluation, sets[name].targets, preprocessing.task, preprocessing.threshold
+            evaluation,
+            sets[name].targets,
+            preprocessing.task,
+            preprocessing.threshold,
+            sets[name].among(leaked_files(leaks, name)),
         )
         for name, evaluation in evaluations.items()
     }
@@ -55,7 +60,8 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
         "seconds": time.perf_counter() - start,
         "splits": splits,
         "quarantined": len(manifest.quarantined),
-        "leaks": len(find_leaks(manifest.pictures)),
+        "leaks": len(leaks),
+        "leak_pairs": listed(leaks),
         "fingerprint": manifest.fingerprint,
     }
     write_predictions(folder.predictions, evaluations, sets, preprocessing)
@@ -78,8 +84,9 @@ def main(argv: Sequence[str]) -> None:
         "--data", required=True, metavar="DATA", help="one folder per class, or a .csv or .jsonl"
     )
     parser.add_argument("--out", required=True, metavar="OUT", help="where the result goes")
+    cli.add_require(parser)
     flags = parser.parse_args(argv)
-    runtime.start()
+    runtime.start(flags.require)
     result = evaluate_folder(flags.workdir, flags.data, flags.out)
     for name, split in result.values["splits"].items():
         print("\n".join([split_line(name, split), *class_lines(split)]))

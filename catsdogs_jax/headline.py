@@ -16,7 +16,7 @@ def split_line(name: str, split: Mapping[str, Any]) -> str:
     """
     low, high = split["accuracy_ci95"]
     share = f"{split['accuracy']:.1%} of {split['n']} pictures"
-    interval = f"(95 % interval {low:.1%} to {high:.1%})"
+    interval = f"(95 % interval {low:.1%} to {high:.1%}){_without_leaks(split)}"
     if "mean_average_precision" in split:
         means = f"mAP {_number(split['mean_average_precision'])}, macro F1 {_macro(split)}"
         return f"{name}: {means}, every label right in {share} {interval}"
@@ -47,6 +47,15 @@ def class_lines(split: Mapping[str, Any]) -> list[str]:
         numbers = "".join(f"{_number(row[key]):>11}" for key in columns)
         lines.append(f"  {row['class']:<{width}}{numbers}{row['support']:>9,}")
     return lines
+
+
+def _without_leaks(split: Mapping[str, Any]) -> str:
+    rest = split["without_leaks"]
+    leaked = split["n"] - rest["n"]
+    if not leaked:
+        return ""
+    share = f"{rest['accuracy']:.1%} " if rest["n"] else ""
+    return f", {share}without the {leaked} that training has seen"
 
 
 def _macro(split: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from catsdogs_jax.config_reader import config_to_dict
+from catsdogs_jax.data.leaks import leaked_files, listed
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.headline import class_lines, split_line
 from catsdogs_jax.models.summary import summarize
@@ -90,13 +91,16 @@ def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
                 dataset.splits[name].targets,
                 preprocessing.task,
                 preprocessing.threshold,
+                dataset.splits[name].among(leaked_files(dataset.leaks, name)),
             )
             for name, evaluation in evaluations.items()
         },
         "history": history(rows),
         "stopped_early": None if ended is None else dataclasses.asdict(ended),
         "quarantined": len(dataset.manifest.quarantined),
+        "excluded": len(dataset.manifest.excluded),
         "leaks": len(dataset.leaks),
+        "leak_pairs": listed(dataset.leaks),
         "fingerprint": dataset.manifest.fingerprint,
     }
     write_predictions(folder.predictions, evaluations, dataset.splits, preprocessing)

@@ -12,6 +12,7 @@ from typing import Any
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.config_reader import config_from_dict, config_to_dict, differing_keys
+from catsdogs_jax.data.manifest import Picture
 from catsdogs_jax.errors import UserError
 
 
@@ -69,6 +70,11 @@ class RunFolder:
     def result(self) -> Path:
         """What the run reached."""
         return self.path / "result.json"
+
+    @property
+    def failure(self) -> Path:
+        """The step whose loss was not finite, and its pictures."""
+        return self.path / "failed_step.json"
 
     @property
     def predictions(self) -> Path:
@@ -178,6 +184,13 @@ class RunFolder:
         if not self.plan.is_file():
             return None
         return json.loads(self.plan.read_text(encoding="utf-8"))
+
+    def training_pictures(self) -> list[Picture]:
+        """Returns the pictures that the run was trained on; none if their list is gone."""
+        if not self.manifest.is_file():
+            return []
+        entries = json.loads(self.manifest.read_text(encoding="utf-8"))["pictures"]
+        return [Picture.from_dict(entry) for entry in entries if entry["split"] == "train"]
 
     def read_config(self) -> Config:
         """Returns the config of the run.

@@ -8,14 +8,25 @@ import platform
 import sys
 import warnings
 
+from catsdogs_jax.errors import UserError
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
+_DETERMINISTIC = "xla_gpu_deterministic_ops"
 _COMPILED_BYTES = 2**30
 _WORTH_KEEPING_SECONDS = 0.1
 
 
-def start() -> None:
-    """Prepares JAX, the allocator and the loggers; called by commands, never by an import."""
+def start(require: str | None = None, *, deterministic: bool = True) -> None:
+    """Prepares JAX, the allocator and the loggers; called by commands, never by an import.
+
+    Args:
+        require: Platform that must be there, "tpu" or "gpu"; none: any.
+        deterministic: Whether GPUs may take only operations that repeat to the bit.
+
+    Raises:
+        UserError: JAX has not the platform that is required.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from absl import logging as absl_logging
 
@@ -24,8 +35,42 @@ def start() -> None:
     logging.getLogger("jax").setLevel(logging.ERROR)
     # Odd metadata; a picture that cannot be decoded raises, and is quarantined with the reason.
     warnings.filterwarnings("ignore", module="PIL")
+    if deterministic:
+        repeat_on_gpus()
     keep_freed_memory()
     keep_compilations()
+    if require is not None:
+        require_platform(require)
+
+
+def repeat_on_gpus() -> None:
+    """Asks XLA for operations on GPUs that give the same bits each time, unless told otherwise.
+
+    CPUs and TPUs do that anyway, and ignore it. Must come before JAX's first computation.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _DETERMINISTIC not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --{_DETERMINISTIC}=true".strip()
+
+
+def require_platform(wanted: str) -> None:
+    """Refuses to go on where JAX has fallen back to another platform, as it does silently.
+
+    Raises:
+        UserError: JAX's devices are of another platform.
+    """
+    import jax
+
+    try:
+        found = jax.default_backend()
+    except RuntimeError as error:  # JAX_PLATFORMS names one that is not there.
+        found = f"none ({str(error).splitlines()[0]})"
+    if found != wanted:
+        extra = {"gpu": "cuda", "tpu": "tpu"}[wanted]
+        raise UserError(
+            f"--require={wanted}, but JAX has found {found}: install catsdogs-jax[{extra}] on a "
+            f"machine with a {wanted.upper()}, unset JAX_PLATFORMS, or leave out --require"
+        )
 
 
 def keep_compilations() -> None:

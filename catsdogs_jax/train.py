@@ -76,10 +76,11 @@ def main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
     parser.add_argument("--workdir", metavar="DIR", help="the run folder [runs/NAME of the config]")
+    cli.add_require(parser)
     parser.epilog = f"{parser.epilog}\n\nconfig keys:\n{describe_options()}"
     flags, overrides = cli.split_overrides(parser, argv)
     config = read_config(flags.config, overrides)
-    runtime.start()
+    runtime.start(flags.require, deterministic=config.train.deterministic)
     workdir = flags.workdir or cli.default_workdir(flags.config)
     print(train_and_evaluate(config, workdir).farewell())
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.cache import on_disk
-from catsdogs_jax.data.leaks import find_leaks
+from catsdogs_jax.data.leaks import settle_leaks
 from catsdogs_jax.data.manifest import Manifest, Picture, build_manifest
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.sources import list_source
@@ -21,7 +21,7 @@ class Dataset:
         manifest: What every picture is.
         preprocessing: How they become what the model sees.
         splits: The pictures of each split by name.
-        leaks: Pairs of alike pictures in different splits.
+        leaks: Pairs of alike pictures in different splits that are left in the data.
     """
 
     manifest: Manifest
@@ -47,6 +47,7 @@ def load_dataset(
         UserError: See `sources`, `manifest`; or the batch is larger than the training split.
     """
     manifest = build_manifest(list_source(config.data), config.data, config.seed)
+    manifest, leaks = settle_leaks(manifest, config.data.leaks)
     count = len(manifest.split("train"))
     if config.data.batch_size > count:
         raise UserError(
@@ -63,7 +64,7 @@ def load_dataset(
         std=std,
     )
     splits = picture_sets(manifest, preprocessing, config.data.cache_mb, config.data.disk_cache_mb)
-    return Dataset(manifest, preprocessing, splits, tuple(find_leaks(manifest.pictures)))
+    return Dataset(manifest, preprocessing, splits, tuple(leaks))
 
 
 def picture_sets(

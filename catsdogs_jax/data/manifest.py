@@ -42,6 +42,11 @@ class Picture:
     content_hash: str
     perceptual_hash: str
 
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> "Picture":
+        """Reads an entry of `Manifest.to_dict`."""
+        return cls(**{**entry, "labels": tuple(entry["labels"])})
+
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
@@ -52,12 +57,14 @@ class Manifest:
         task: Kind of labels and class names.
         pictures: Sorted by file.
         quarantined: File and reason of each picture that cannot be used; none is deleted.
+        excluded: File and reason of each that could be used but is left out, see `data.leaks`.
     """
 
     root: Path
     task: Task
     pictures: tuple[Picture, ...]
     quarantined: tuple[tuple[str, str], ...]
+    excluded: tuple[tuple[str, str], ...] = ()
 
     def split(self, name: str) -> tuple[Picture, ...]:
         """Returns the pictures of one split."""
@@ -85,6 +92,7 @@ class Manifest:
             "fingerprint": self.fingerprint,
             "pictures": [dataclasses.asdict(picture) for picture in self.pictures],
             "quarantined": [{"file": f, "reason": reason} for f, reason in self.quarantined],
+            "excluded": [{"file": f, "reason": reason} for f, reason in self.excluded],
         }
 
 
@@ -99,7 +107,7 @@ def build_manifest(listing: Listing, config: DataConfig, seed: int) -> Manifest:
     task = _task(config, [e for e, _ in scanned.readable], listing.multilabel)
     pictures = label_pictures(scanned.readable, task)
     pictures = _assign_splits(pictures, config, seed)
-    _check_classes(pictures, task)
+    check_classes(pictures, task)
     return Manifest(listing.root, task, pictures, scanned.quarantined)
 
 
@@ -210,7 +218,12 @@ def _assign_splits(
     return tuple(placed)
 
 
-def _check_classes(pictures: Iterable[Picture], task: Task) -> None:
+def check_classes(pictures: Iterable[Picture], task: Task) -> None:
+    """Checks that the training and the validation split have pictures of every class.
+
+    Raises:
+        UserError: A class is missing.
+    """
     counts: Mapping[str, Counter[int]] = {}
     for picture in pictures:
         counts.setdefault(picture.split, Counter()).update(picture.labels)

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,10 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def among(self, files: Set[str]) -> np.ndarray:
+        """Returns whether each picture is one of some files, bool [n]."""
+        return np.array([picture.file in files for picture in self.pictures], bool)
+
     def class_counts(self) -> np.ndarray:
         """Returns the number of pictures of each class, int [classes]."""
         labels = [label for picture in self.pictures for label in picture.labels]
@@ -106,16 +110,27 @@ class PictureSet:
         sampling: Sampling = "natural",
     ) -> Iterator[Batch]:
         """Yields the batches of steps first_step to last_step - 1, always full."""
-        if sampling == "natural":
-            order = training_indices(first_step, last_step, batch, len(self), seed)
-        else:
-            labels = [picture.labels for picture in self.pictures]
-            groups = groups_by_rarest(labels, len(self.preprocessing.task.classes))
-            sampler = Sampler.create(groups, sampling, seed)
-            order = sampled_indices(first_step, last_step, batch, sampler)
+        order = self._training_order(first_step, last_step, batch, seed, sampling)
         mask = np.ones(batch, bool)
         for indices, images in self._with_images(order):
             yield self._batch(indices, images, mask)
+
+    def files_of_step(
+        self, step: int, batch: int, seed: int, sampling: Sampling = "natural"
+    ) -> list[str]:
+        """Returns the files of the batch of a step, counted from 1, in the order of the batch."""
+        (indices,) = self._training_order(step - 1, step, batch, seed, sampling)
+        return [self.pictures[index].file for index in indices]
+
+    def _training_order(
+        self, first_step: int, last_step: int, batch: int, seed: int, sampling: Sampling
+    ) -> Iterator[np.ndarray]:
+        if sampling == "natural":
+            return training_indices(first_step, last_step, batch, len(self), seed)
+        labels = [picture.labels for picture in self.pictures]
+        groups = groups_by_rarest(labels, len(self.preprocessing.task.classes))
+        sampler = Sampler.create(groups, sampling, seed)
+        return sampled_indices(first_step, last_step, batch, sampler)
 
     def evaluation_batches(self, batch: int) -> Iterator[Batch]:
         """Yields every picture once, in order; the last batch is padded and masked."""

@@ -6,6 +6,7 @@ import numpy as np
 from clu import parameter_overview
 
 from catsdogs_jax.data.dataset import Dataset
+from catsdogs_jax.data.leaks import spell
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.run_folder import RunFolder, write_text
 from catsdogs_jax.training.plan import Plan
@@ -27,8 +28,14 @@ def announce(
         print(f"  left out {file!r}: {reason}")
     if len(dataset.manifest.quarantined) > 5:
         print(f"  left out {len(dataset.manifest.quarantined)} in all, see {folder.manifest}")
-    for first, second in dataset.leaks[:5]:
-        print(f"  leak: {first.file!r} and {second.file!r} are alike but in different splits")
+    for pair in dataset.leaks[:5]:
+        print(f"  leak: {spell(pair)} (--config.data.leaks=exclude leaves out the training copy)")
+    if len(dataset.leaks) > 5:
+        print(f"  {len(dataset.leaks):,} leaks in all, see result.json when the run has ended")
+    for file, reason in dataset.manifest.excluded[:5]:
+        print(f"  excluded {file!r}: {reason}")
+    if len(dataset.manifest.excluded) > 5:
+        print(f"  excluded {len(dataset.manifest.excluded):,} in all, see {folder.manifest}")
     overview = parameter_overview.get_parameter_overview(
         trainer.abstract_state().params, include_stats=False
     )

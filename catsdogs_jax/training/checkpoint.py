@@ -183,6 +183,7 @@ class Checkpoints:
             step=progress["step"],
             optimizer=progress["optimizer"],
             sums=progress["sums"],
+            failed=jax.device_put(np.False_, like.failed.sharding),
         )
 
     def restore_variables(

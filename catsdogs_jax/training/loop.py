@@ -3,8 +3,8 @@
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.feed import Feed
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.run_folder import RunFolder, write_json
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.early_stop import EarlyStop, early_stop
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
@@ -27,6 +28,10 @@ from catsdogs_jax.training.thresholds import with_thresholds
 from catsdogs_jax.training.trainer import Trainer
 
 _IN_FLIGHT = 2
+_FILES_NAMED = 5
+
+InFlight = deque[tuple[int, dict[str, Any]]]
+"""Number and metrics of the steps that may not be done yet, the first first."""
 
 
 @dataclasses.dataclass
@@ -82,16 +87,19 @@ class Loop:
         if self.ended_early() is not None:
             return state
         hooks = self.records.hooks(self.plan.steps, self.config.train.profile_steps)
-        in_flight: deque[jax.Array] = deque()
+        in_flight: InFlight = deque()
         # What moves between host and device is asked for.
         with self._feed(first_step, in_flight) as feed, jax.transfer_guard("disallow"):
             self.stopwatch.restart(feed.waited)
             for step, batch in enumerate(feed, first_step + 1):
                 state, metrics = self.trainer.train(state, batch)
-                in_flight.append(metrics["loss"])
-                if len(in_flight) > _IN_FLIGHT:  # Bounds the batches that wait on the device.
-                    in_flight.popleft().block_until_ready()
-                state = self._after_step(step, state, feed, hooks)
+                # Copied behind the step: where it is read, below, it is on the host already.
+                metrics["failed"].copy_to_host_async()
+                in_flight.append((step, metrics))
+                self._confirm(in_flight, _IN_FLIGHT, state)
+                for hook in hooks:
+                    hook(step)
+                state = self._after_step(step, state, feed, in_flight)
                 if self.plan.evaluates_after(step) and self.ended_early() is not None:
                     break
         return state
@@ -102,19 +110,29 @@ class Loop:
         found = early_stop(self.records.rows, metric, patience) if patience else None
         return found if found is not None and found.step < self.plan.steps else None
 
+    def _confirm(self, in_flight: InFlight, left: int, state: TrainState) -> None:
+        """Waits until at most `left` steps are in flight, and stops the run if one has failed.
+
+        This bounds the batches that wait on the device as well.
+        """
+        while len(in_flight) > left:
+            step, metrics = in_flight.popleft()
+            if jax.device_get(metrics["failed"]):
+                self._stop_for_failure(step, jax.device_get(metrics), state)
+
     def _after_step(
-        self, step: int, state: TrainState, feed: Feed, hooks: Sequence[Callable[[int], object]]
+        self, step: int, state: TrainState, feed: Feed, in_flight: InFlight
     ) -> TrainState:
         self.stopwatch.tick()
         self.checkpoints.check()
         self.records.progress.step(step, feed.waited)
-        for hook in hooks:
-            hook(step)
         measured, preprocessing = None, self.dataset.preprocessing
         if self.plan.evaluates_after(step):
+            self._confirm(in_flight, 0, state)
             state, measured, preprocessing = self._record(step, state, feed)
         signal_number = self.stop.requested(step)
         if self.plan.saves_after(step) or signal_number is not None:
+            self._confirm(in_flight, 0, state)
             self.checkpoints.save(state, step, preprocessing, measured)
         if signal_number is not None:
             self.checkpoints.prove(step, state)
@@ -136,8 +154,8 @@ class Loop:
         epoch = self.plan.epoch(step)
         rate = float(self._learning_rate(step - 1))
         train = {"epoch": epoch, "accuracy": float(sums.accuracy), "loss": float(sums.mean_loss)}
-        self._check_finite(step, train["loss"], rate)
         result = self._evaluate(state)
+        self._check_evaluation(step, state, result.loss)
         validation = {"epoch": epoch, "accuracy": result.accuracy, "loss": result.loss}
         metrics = {"train": {**train, "learning_rate": rate}, "validation": validation}
         self.records.write(step, metrics, speed)
@@ -164,16 +182,45 @@ class Loop:
         with jax.transfer_guard("allow"):  # A schedule computes one scalar from a Python int.
             return float(np.asarray(self._schedule(step)))
 
-    def _check_finite(self, step: int, loss: float, rate: float) -> None:
-        if not math.isfinite(loss):
-            last = self.checkpoints.latest_step
-            raise UserError(
-                f"the training loss is {loss} at step {step} (learning rate {rate:g}); the last "
-                f"good checkpoint is of step {last or 'none'}: try --config.train.learning_rate="
-                f"{rate / 10:g} or --config.train.clip_norm=1 in a new --workdir"
-            )
+    def _stop_for_failure(
+        self, step: int, metrics: Mapping[str, np.ndarray], state: TrainState
+    ) -> NoReturn:
+        """Saves the state, which is that before the step, and names what the step was made of."""
+        rate = self._learning_rate(step - 1)
+        data, pictures = self.config.data, self.dataset.splits["train"]
+        files = pictures.files_of_step(step, data.batch_size, self.config.seed, data.sampling)
+        numbers = {"loss": float(metrics["loss"]), "gradient_norm": float(metrics["gradient_norm"])}
+        # Text in place of numbers: JSON has none for what is not finite.
+        told = {name: f"{value:g}" for name, value in numbers.items()}
+        report = RunFolder(self.records.folder).failure
+        write_json(report, {"step": step, "learning_rate": rate, **told, "files": files})
+        if step > 1:
+            sound = jax.device_put(np.False_, state.failed.sharding)
+            sound = dataclasses.replace(state, failed=sound)
+            self.checkpoints.save(sound, step - 1, self.dataset.preprocessing, None)
+            self.checkpoints.wait()
+        raise UserError(
+            f"the training loss is {told['loss']} at step {step} (gradient norm "
+            f"{told['gradient_norm']}, learning rate {rate:g}) of the pictures "
+            f"{', '.join(map(repr, files[:_FILES_NAMED]))}{' ...' * (len(files) > _FILES_NAMED)}, "
+            f"all in {str(report)!r}; the state before it is "
+            f"{f'saved as step {step - 1}' if step > 1 else 'that of the start'}: look at them, or "
+            f"try --config.train.learning_rate={rate / 10:g} or --config.train.clip_norm=1 in a "
+            "new --workdir"
+        )
 
-    def _feed(self, first_step: int, in_flight: Sequence[Any]) -> Feed:
+    def _check_evaluation(self, step: int, state: TrainState, loss: float) -> None:
+        if math.isfinite(loss):
+            return
+        self.checkpoints.save(state, step, self.dataset.preprocessing, None)
+        self.checkpoints.wait()
+        raise UserError(
+            f"the validation loss is {loss} at step {step}, though every training loss was finite; "
+            f"the state is saved as step {step}: look at the validation pictures, or try a lower "
+            "--config.train.learning_rate in a new --workdir"
+        )
+
+    def _feed(self, first_step: int, in_flight: InFlight) -> Feed:
         data = self.config.data
         batches = self.dataset.splits["train"].training_batches(
             first_step, self.plan.steps, data.batch_size, self.config.seed, data.sampling
@@ -181,5 +228,5 @@ class Loop:
         return Feed(
             batches,
             self.trainer.sharding.batch,
-            busy=lambda: bool(in_flight) and not in_flight[-1].is_ready(),
+            busy=lambda: bool(in_flight) and not in_flight[-1][1]["loss"].is_ready(),
         )

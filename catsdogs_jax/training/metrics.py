@@ -26,6 +26,7 @@ def split_summary(
     targets: np.ndarray,
     task: Task,
     threshold: float | Sequence[float] = 0.5,
+    leaked: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Returns the entry of `result.json` for one split.
 
@@ -34,12 +35,14 @@ def split_summary(
         targets: float32 [n, outputs].
         task: Kind of labels and class names.
         threshold: Of multi-label problems, one for all labels or one each.
+        leaked: bool [n], the pictures that training has seen under another name; none: no picture.
 
     Returns:
         n, accuracy, accuracy_ci95 (Wilson), loss (nats), auroc (none where a class is absent), ece,
         confusion_matrix (rows are true; [classes, 2, 2] for multi-label problems), classes, and
         those of `class_metrics` for the kind of labels. The accuracy of multi-label problems is
-        the share of pictures of which every label is right, by the threshold.
+        the share of pictures of which every label is right, by the threshold. Under
+        `without_leaks`: n, accuracy and accuracy_ci95 of the pictures that were not leaked.
     """
     probabilities = task.probabilities(evaluation.logits)
     predicted, true = task.predicted(probabilities, threshold), task.true_classes(targets)
@@ -61,8 +64,20 @@ def split_summary(
         "ece": expected_calibration_error(probabilities, true, task),
         "confusion_matrix": confusions(true, predicted, task).tolist(),
         "classes": list(task.classes),
+        "without_leaks": _without(predicted == true, leaked),
         **more,
     }
+
+
+def _without(right: np.ndarray, leaked: np.ndarray | None) -> dict[str, Any]:
+    """Returns the accuracy over the pictures that were not leaked, for right [n] or [n, labels]."""
+    right = np.all(right.reshape(len(right), -1), axis=1)
+    right = right if leaked is None else right[~leaked]
+    if not len(right):
+        return {"n": 0, "accuracy": None, "accuracy_ci95": None}
+    count = int(right.sum())
+    interval = wilson_interval(count, len(right))
+    return {"n": len(right), "accuracy": count / len(right), "accuracy_ci95": interval}
 
 
 def area_under_roc(true: np.ndarray, probabilities: np.ndarray, task: Task) -> float | None:

@@ -66,6 +66,8 @@ class TrainState:
         optimizer: State of the Optax transformation.
         average: Exponential moving average of the parameters; none if the run keeps none.
         sums: Sums over the training pictures since the last record.
+        failed: bool scalar, whether a loss or gradient was not finite. The step that fails, and
+            those after it, change nothing else. Not saved: what is saved has not failed.
     """
 
     step: jax.Array
@@ -74,6 +76,7 @@ class TrainState:
     optimizer: optax.OptState
     average: Params | None
     sums: Sums
+    failed: jax.Array
 
     @property
     def evaluated_params(self) -> Params:
@@ -92,6 +95,7 @@ def create_state(
         optimizer=optimizer.init(params),
         average=jax.tree.map(jnp.array, params) if average else None,
         sums=Sums.zero(),
+        failed=jnp.bool_(False),
     )
 
 

@@ -93,7 +93,8 @@ def train_step(
 
     Returns:
         The state after the step, with the batch added to its sums, and the scalars `loss` (mean
-        over the batch) and `gradient_norm`.
+        over the batch), `gradient_norm` and `failed` (of the state). If loss or gradient is not
+        finite, the state is as it was, but for `failed`.
     """
     keys = picture_keys(recipe.seed, state.step, batch["mask"].shape[0])
     varied = augment(
@@ -102,6 +103,8 @@ def train_step(
     dropout_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
     pictures = (varied, batch["target"], batch["mask"], dropout_keys)
     gradient, statistics, sums = _gradient(recipe, state, teacher, pictures)
+    norm = optax.tree.norm(gradient)
+    failed = state.failed | ~(jnp.isfinite(sums.loss) & jnp.isfinite(norm))
     updates, optimizer = recipe.optimizer.update(gradient, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     after = TrainState(
@@ -111,8 +114,13 @@ def train_step(
         optimizer=optimizer,
         average=_moved_average(state, params, recipe.average_decay),
         sums=state.sums + sums,
+        failed=state.failed,
     )
-    return after, {"loss": sums.mean_loss, "gradient_norm": optax.tree.norm(gradient)}
+    # The host learns of a failure a few steps later, when the buffers of the state before it are
+    # used up: so the state before it is what this step returns, and the next ones with it.
+    after = jax.tree.map(lambda old, new: jnp.where(failed, old, new), state, after)
+    metrics = {"loss": sums.mean_loss, "gradient_norm": norm, "failed": failed}
+    return dataclasses.replace(after, failed=failed), metrics
 
 
 def eval_step(
