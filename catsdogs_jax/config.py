@@ -193,6 +193,17 @@ class TrainConfig:
     teacher_temperature: float = option(
         2.0, "What the logits are divided by where student and teacher are compared.", above=0
     )
+    base_batch: int | None = option(
+        None,
+        "The batch that learning_rate is meant for: the rate is multiplied by data.batch_size / "
+        "base_batch; give warmup with it. None: as it is.",
+        minimum=1,
+    )
+    remat: Literal["none", "products", "blocks"] = option(
+        "none",
+        "What the backward pass computes again instead of keeping it: nothing; all but the "
+        "results of convolutions and matrix products; all but what passes between blocks.",
+    )
     microbatch: int | None = option(
         None,
         "Pictures in one gradient pass, a divisor of the batch whose gradients are accumulated; "
@@ -265,9 +276,23 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """Over which devices the batch is spread."""
+    """Over which devices the batch and the state are spread; a run may go on over others."""
 
     devices: int | None = option(None, "Number of devices; none: all there are.", minimum=1)
+    fsdp: int = option(
+        1,
+        "Devices that share one copy of parameters and optimizer state (FSDP); 1: each has its "
+        "own. Fewer than mesh.devices: such groups side by side (hybrid).",
+        minimum=1,
+    )
+    fsdp_above: int = option(
+        65536, "Arrays of fewer values than this are not sharded by mesh.fsdp.", minimum=0
+    )
+    fsdp_rules: tuple[str, ...] = option(
+        (),
+        "REGEX=AXIS for arrays whose path matches, first match first; AXIS none: not sharded. "
+        "Others: along their longest axis that mesh.fsdp divides.",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import importlib.util
 import math
 import operator
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -278,6 +279,13 @@ def _check_together(config: Config) -> None:
     if low > high:
         raise UserError(f"config key 'augment.zoom' is {low}, {high}: give the smaller one first.")
     _check_optimizer(config.train)
+    if config.train.base_batch is not None and not config.train.warmup:
+        raise UserError(
+            "train.base_batch scales the rate to the batch, which must be warmed up: "
+            "--config.train.warmup=0.05"
+        )
+    for rule in config.mesh.fsdp_rules:
+        parse_rule(rule)
     shares = config.data.validation_share + config.data.test_share
     if shares >= 1:
         raise UserError(
@@ -331,6 +339,25 @@ def _check_budget(text: str) -> None:
         seconds_of(text)
     except ValueError as error:
         raise UserError(f"config key 'train.budget': {error}") from error
+
+
+def parse_rule(rule: str) -> tuple[str, int | None]:
+    """Returns the regular expression and the axis of "REGEX=AXIS".
+
+    Raises:
+        UserError: It has another form.
+    """
+    pattern, _, axis = rule.rpartition("=")
+    try:
+        re.compile(pattern)
+        if not pattern or not (axis == "none" or axis.isdigit()):
+            raise ValueError
+    except (re.error, ValueError):
+        raise UserError(
+            f"mesh.fsdp_rules holds {rule!r}, but must hold REGEX=AXIS with AXIS a number or none, "
+            "for example hidden/kernel=0"
+        ) from None
+    return pattern, None if axis == "none" else int(axis)
 
 
 def _exactly_one(group: str, **values: Any) -> None:

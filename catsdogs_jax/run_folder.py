@@ -92,7 +92,7 @@ class RunFolder:
             with self._locked():
                 pass
         if self.config.exists():
-            lines = differing_keys(config_to_dict(self.read_config()), config_to_dict(config))
+            lines = differing_keys(_what_it_is(self.read_config()), _what_it_is(config))
             if lines:
                 raise UserError(
                     f"{str(self.path)!r} holds a run with another config ({'; '.join(lines)}): "
@@ -204,6 +204,11 @@ class RunFolder:
                 "python -m catsdogs_jax.train wrote"
             )
         return config_from_dict(json.loads(self.config.read_text(encoding="utf-8")))
+
+
+def _what_it_is(config: Config) -> dict[str, Any]:
+    """Returns the config without the devices: a run may go on on others."""
+    return {key: value for key, value in config_to_dict(config).items() if key != "mesh"}
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:

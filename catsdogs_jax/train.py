@@ -41,7 +41,7 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
     start = time.perf_counter()
     folder = RunFolder(Path(workdir))
     folder.check(config)
-    sharding = make_sharding(config.mesh.devices)
+    sharding = make_sharding(config.mesh.devices, config.mesh)
     pretrained = read_weights(config.finetune.weights, config.model.name)
     spec = input_spec(config.model.name)
     dataset = load_dataset(config, mean=spec.mean, std=spec.std)

@@ -16,6 +16,7 @@ from flax import nnx
 from catsdogs_jax.config import ModelConfig
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.kernels import conv_relu_pool, supports
+from catsdogs_jax.models.blocks import block_end
 from catsdogs_jax.models.dropout import Dropout
 
 _INITIAL_KERNEL = nnx.initializers.glorot_uniform()  # Keras's default, as in the notebook.
@@ -111,7 +112,7 @@ class SeedCNN(nnx.Module):
         """Returns logits [batch, outputs]; see `Model`."""
         x = images
         for block in self.blocks:
-            x = block(x)
+            x = block_end(block(x))
         x = jax.nn.relu(self.hidden(x.reshape(x.shape[0], -1)))
         return self.head(self.dropout(x, keys))
 

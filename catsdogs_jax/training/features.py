@@ -7,8 +7,8 @@ import numpy as np
 from catsdogs_jax.data.feed import Feed
 from catsdogs_jax.data.pipeline import Batch, PictureSet
 from catsdogs_jax.training.state import Params, merge_model
-from catsdogs_jax.training.step import EvalRecipe, passes
-from catsdogs_jax.training.trainer import CompiledStep, Trainer, abstract
+from catsdogs_jax.training.step import EvalRecipe, passes, whole
+from catsdogs_jax.training.trainer import CompiledStep, Trainer
 
 
 def feature_step(recipe: EvalRecipe, params: Params, statistics: Params, batch: Batch) -> jax.Array:
@@ -21,7 +21,8 @@ def feature_step(recipe: EvalRecipe, params: Params, statistics: Params, batch: 
         batch: `image` uint8 [B, size, size, 3].
     """
     images = recipe.preprocessing.normalize(batch["image"])
-    body = [part for _, _, part in merge_model(recipe.graphdef, params, statistics).stages()][:-1]
+    model = merge_model(recipe.graphdef, whole(recipe, params), statistics)
+    body = [part for _, _, part in model.stages()][:-1]
 
     def forward(x: jax.Array) -> jax.Array:
         for part in body:
@@ -49,11 +50,13 @@ def compute_features(
         statistics: Other variables, likewise.
         pictures: The pictures.
     """
+    state = trainer.abstract_state()
     step = CompiledStep(
         "feature",
         feature_step,
         trainer.eval_recipe,
-        *abstract((params, statistics), trainer.sharding.replicated),
+        state.params,
+        state.statistics,
         trainer.abstract_eval_batch,
         out_shardings=trainer.sharding.batch,
     )

@@ -1,7 +1,5 @@
 """The start of a run: fresh, or from published weights, with a head fitted to the pictures."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,12 +32,13 @@ def begin(loop: Loop, weights: Weights | None) -> TrainState:
     laid = lay_over(state.params, state.statistics, weights)
     for note in laid.notes:
         print(f"weights   {note}")
-    params, statistics = jax.device_put((laid.params, laid.statistics), trainer.sharding.replicated)
+    params, statistics = _placed(trainer, laid.params, laid.statistics)
     if loop.config.finetune.depth == "all":
         return _state(trainer, params, statistics)
     features = compute_features(trainer, params, statistics, loop.dataset.splits["train"])
     head = _fitted(loop, features)
-    state = _state(trainer, _with_head(trainer, params, head), statistics)
+    fitted = {**params, HEAD: {"kernel": head.kernel, "bias": head.bias}}
+    state = _state(trainer, *_placed(trainer, fitted, statistics))
     loop.measure_start(state, _accuracy_and_loss(loop, head, features))
     return state
 
@@ -62,9 +61,11 @@ def _fitted(loop: Loop, features: np.ndarray) -> Head:
     return head
 
 
-def _with_head(trainer: Trainer, params: Params, head: Head) -> Params:
-    fitted = {"kernel": head.kernel, "bias": head.bias}
-    return {**params, HEAD: jax.device_put(fitted, trainer.sharding.replicated)}
+def _placed(trainer: Trainer, params: Params, statistics: Params) -> tuple[Params, Params]:
+    """Moves variables to where the state of the run has them."""
+    like = trainer.abstract_state()
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, (like.params, like.statistics))
+    return jax.device_put((params, statistics), shardings)
 
 
 def _accuracy_and_loss(loop: Loop, head: Head, features: np.ndarray) -> dict[str, float]:
@@ -85,6 +86,5 @@ def _state(trainer: Trainer, params: Params, statistics: Params) -> TrainState:
         average = trainer.recipe.average_decay > 0
         return create_state(params, statistics, trainer.recipe.optimizer, average=average)
 
-    state = jax.jit(create, out_shardings=trainer.sharding.replicated)(params, statistics)
-    zero = trainer.reset_sums(state)
-    return dataclasses.replace(zero, step=state.step)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, trainer.abstract_state())
+    return jax.jit(create, out_shardings=shardings)(params, statistics)

@@ -18,7 +18,7 @@ from catsdogs_jax.run_folder import RunFolder, write_json
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.early_stop import EarlyStop, early_stop
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
-from catsdogs_jax.training.optimizer import make_schedule
+from catsdogs_jax.training.optimizer import make_schedule, scaled
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.preemption import Stop
 from catsdogs_jax.training.progress import Stopwatch
@@ -58,7 +58,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.stopwatch = Stopwatch(self.config.data.batch_size)
-        self._schedule = make_schedule(self.config.train, self.plan.steps)
+        self._schedule = make_schedule(scaled(self.config), self.plan.steps)
 
     def restore(self, step: int) -> TrainState:
         """Returns the state of a checkpoint."""

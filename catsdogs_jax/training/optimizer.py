@@ -1,5 +1,6 @@
 """The update rule and the course of its learning rate, from Optax."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,19 @@ import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
-from catsdogs_jax.config import TrainConfig
+from catsdogs_jax.config import Config, TrainConfig
+
+
+def scaled(config: Config) -> TrainConfig:
+    """Returns how to train, with the learning rate scaled to the batch if the config asks for it.
+
+    Source: the linear scaling rule, Goyal et al., 2017, https://arxiv.org/abs/1706.02677
+    """
+    if config.train.base_batch is None:
+        return config.train
+    rate = config.train.learning_rate * config.data.batch_size / config.train.base_batch
+    return dataclasses.replace(config.train, learning_rate=rate)
+
 
 _ONE_CYCLE_RISE = 0.3
 _LAMB_EPSILON = 1e-6

@@ -11,7 +11,7 @@ from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.formulation import Formulation, from_dict
 from catsdogs_jax.training.sharding import Sharding
 from catsdogs_jax.training.state import Params, split_model
-from catsdogs_jax.training.trainer import abstract, abstract_model, formulations
+from catsdogs_jax.training.trainer import abstract_model, formulations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ def restore_best(workdir: Path, sharding: Sharding) -> Restored:
         graphdef, *variables = split_model(model)
         params, statistics = checkpoints.restore_variables(
             step,
-            *abstract(variables, sharding.replicated),
+            *sharding.abstract(variables),
             average=config.train.ema_decay > 0,
         )
     return Restored(config, preprocessing, step, formulation, graphdef, params, statistics)

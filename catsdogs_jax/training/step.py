@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from catsdogs_jax.data.pipeline import Batch
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import LossName
 from catsdogs_jax.training.distillation import Distillation, Variables
+from catsdogs_jax.training.remat import Remat, rematerialized
 from catsdogs_jax.training.state import (
     Params,
     Sums,
@@ -35,11 +36,13 @@ class EvalRecipe:
         graphdef: Structure of the model.
         preprocessing: Normalisation and task.
         microbatch: Pictures in one pass; the passes of a step are unrolled.
+        gather: Brings parameters that are sharded together; none: they are whole.
     """
 
     graphdef: Any
     preprocessing: Preprocessing
     microbatch: int
+    gather: Callable[[Params], Params] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Recipe:
         looped: Whether the passes are a loop on the device, compiled once, or unrolled: XLA's CPU
             backend runs convolutions inside loops an order of magnitude slower.
         distillation: The teacher, if there is one.
+        remat: What the backward pass computes again.
+        gather: Brings parameters that are sharded together; none: they are whole.
     """
 
     graphdef: Any
@@ -78,6 +83,8 @@ class Recipe:
     devices: int
     looped: bool
     distillation: Distillation | None = None
+    remat: Remat = "none"
+    gather: Callable[[Params], Params] | None = None
 
 
 def train_step(
@@ -129,7 +136,7 @@ def eval_step(
     """Returns the logits [B, outputs] of a batch and its masked sums."""
     task = recipe.preprocessing.task
     images = recipe.preprocessing.normalize(batch["image"])
-    model = merge_model(recipe.graphdef, params, statistics)
+    model = merge_model(recipe.graphdef, whole(recipe, params), statistics)
 
     def forward(images: jax.Array) -> jax.Array:
         # Passes of a few pictures keep the activations in the CPU's cache, see docs/design.md.
@@ -161,9 +168,10 @@ def _gradient(
 ) -> tuple[Params, Params, Sums]:
     """Returns the gradient of the mean loss, new statistics and sums, pass by pass."""
     total = pictures[2].sum().astype(jnp.float32)
+    loss = rematerialized(_loss, recipe.remat, static=2, gathers=recipe.gather is not None)
 
     def one(statistics: Params, part: Pictures) -> tuple[Params, Params, Sums]:
-        (_, (statistics, sums)), gradient = jax.value_and_grad(_loss, has_aux=True)(
+        (_, (statistics, sums)), gradient = jax.value_and_grad(loss, has_aux=True)(
             state.params, statistics, recipe, teacher, total, *part
         )
         return gradient, statistics, sums
@@ -207,7 +215,7 @@ def _loss(
 ) -> tuple[jax.Array, tuple[Params, Sums]]:
     """Returns this pass's share of the mean loss, and as auxiliaries statistics and sums."""
     task = recipe.preprocessing.task
-    model = merge_model(recipe.graphdef, params, statistics)
+    model = merge_model(recipe.graphdef, whole(recipe, params), statistics)
     logits = model(recipe.preprocessing.normalize(images), keys=keys)
     smoothed = task.smooth(targets, recipe.label_smoothing)
     weights = task.weights(targets, recipe.class_weights)
@@ -216,6 +224,11 @@ def _loss(
         losses = recipe.distillation.mixed(losses, logits, images, teacher)
     sums = Sums.of(losses, task.correct(logits, targets), mask)
     return sums.loss / total, (split_model(model)[2], sums)
+
+
+def whole(recipe: Recipe | EvalRecipe, params: Params) -> Params:
+    """Returns parameters that may be sharded as whole ones."""
+    return params if recipe.gather is None else recipe.gather(params)
 
 
 def passes(values: jax.Array, size: int) -> list[jax.Array]:

@@ -2,12 +2,11 @@
 
 import os
 
-import numpy as np
 from jax.experimental import topologies
-from jax.sharding import Mesh
 
+from catsdogs_jax.config import MeshConfig
 from catsdogs_jax.errors import UserError
-from catsdogs_jax.training.sharding import Sharding
+from catsdogs_jax.training.sharding import Sharding, arrange
 
 _ENVIRONMENT = {
     # Otherwise the compiler asks the network what kind of machine this is.
@@ -17,11 +16,12 @@ _ENVIRONMENT = {
 }
 
 
-def absent_tpus(name: str) -> Sharding:
+def absent_tpus(name: str, config: MeshConfig | None = None) -> Sharding:
     """Returns a mesh over TPUs for which steps can be compiled but not run.
 
     Args:
         name: Kind and shape, for example "v5e:2x4".
+        config: How the state is split over them; none: each device has all of it.
 
     Raises:
         UserError: The TPU compiler is not installed, or does not know the name.
@@ -35,4 +35,4 @@ def absent_tpus(name: str) -> Sharding:
             f"cannot compile for TPU topology {name!r} (for example v5e:2x4): install the compiler "
             f"with pip install libtpu ({str(error).splitlines()[0]})"
         ) from error
-    return Sharding(Mesh(np.array(found.devices), ("data",)))
+    return arrange(found.devices, config or MeshConfig())

@@ -20,8 +20,9 @@ from catsdogs_jax.training.compilation import compile_or_recall
 from catsdogs_jax.training.distillation import Distillation, Variables
 from catsdogs_jax.training.formulation import Formulation, candidates, kernel_count
 from catsdogs_jax.training.layer_decay import with_layer_decay
-from catsdogs_jax.training.optimizer import make_optimizer
+from catsdogs_jax.training.optimizer import make_optimizer, scaled
 from catsdogs_jax.training.plan import Plan
+from catsdogs_jax.training.remat import check_blocks
 from catsdogs_jax.training.sharding import Sharding
 from catsdogs_jax.training.state import Params, Sums, TrainState, create_state, split_model
 from catsdogs_jax.training.step import EvalRecipe, Recipe, eval_step, train_step
@@ -130,8 +131,7 @@ class Trainer:
 
     def abstract_state(self) -> TrainState:
         """Returns shapes, types and shardings of the state, to restore onto."""
-        shapes = jax.eval_shape(self.initialize)
-        return abstract(shapes, self.sharding.replicated)
+        return self.sharding.abstract(jax.eval_shape(self.initialize))
 
     @property
     def abstract_eval_batch(self) -> Batch:
@@ -172,27 +172,12 @@ def build_trainer(
     sharding.check_batch("train.microbatch", formulation.microbatch)
     shown, config = abstract_model(config, preprocessing), formulation.apply(config)
     graphdef, params, statistics = split_model(abstract_model(config, preprocessing))
+    if config.train.remat == "blocks":
+        check_blocks(shown, config.model.name, preprocessing.image_size)
     batch, eval_batch = config.data.batch_size, evaluation_batch(config, sharding)
-    recipe = Recipe(
-        graphdef=graphdef,
-        preprocessing=preprocessing,
-        augment=config.augment,
-        optimizer=with_layer_decay(
-            make_optimizer(config.train, plan.steps), shown, config.finetune.layer_decay
-        ),
-        seed=config.seed,
-        loss=config.train.loss,
-        focal_gamma=config.train.focal_gamma,
-        label_smoothing=config.train.label_smoothing,
-        class_weights=class_weights,
-        average_decay=config.train.ema_decay,
-        microbatch=formulation.microbatch,
-        devices=sharding.device_count,
-        looped=sharding.platform != "cpu",
-        distillation=teacher and teacher.distillation,
-    )
+    recipe = _recipe(config, preprocessing, sharding, plan, shown, graphdef, class_weights, teacher)
     initialize = _initializer(config, preprocessing, recipe, sharding)
-    state = abstract(jax.eval_shape(initialize), sharding.replicated)
+    state = sharding.abstract(jax.eval_shape(initialize))
     fed = _abstract_batch(preprocessing, batch, sharding)
     train = CompiledStep(
         "training",
@@ -202,12 +187,12 @@ def build_trainer(
         fed,
         always=(teacher.variables,) if teacher else (),
         donate_argnums=1,
-        out_shardings=sharding.replicated,
+        out_shardings=(sharding.shardings(state), sharding.replicated),
     )
     passes = formulation.evaluation_pass(
         eval_batch, preprocessing.image_size, sharding, kernel_count(params)
     )
-    eval_recipe = EvalRecipe(graphdef, preprocessing, passes)
+    eval_recipe = EvalRecipe(graphdef, preprocessing, passes, recipe.gather)
     evaluate = compile_evaluation(eval_recipe, params, statistics, eval_batch, sharding)
     return Trainer(
         recipe=recipe,
@@ -220,6 +205,38 @@ def build_trainer(
         model=shown,
         formulation=formulation,
         abstract_batch=fed,
+    )
+
+
+def _recipe(
+    config: Config,
+    preprocessing: Preprocessing,
+    sharding: Sharding,
+    plan: Plan,
+    model: Model,
+    graphdef: Any,
+    class_weights: tuple[float, ...],
+    teacher: Teacher | None,
+) -> Recipe:
+    """Returns the static part of the training step of a config that pins its formulation."""
+    optimizer = make_optimizer(scaled(config), plan.steps)
+    return Recipe(
+        graphdef=graphdef,
+        preprocessing=preprocessing,
+        augment=config.augment,
+        optimizer=with_layer_decay(optimizer, model, config.finetune.layer_decay),
+        seed=config.seed,
+        loss=config.train.loss,
+        focal_gamma=config.train.focal_gamma,
+        label_smoothing=config.train.label_smoothing,
+        class_weights=class_weights,
+        average_decay=config.train.ema_decay,
+        microbatch=config.train.microbatch or config.data.batch_size,
+        devices=sharding.device_count,
+        looped=sharding.platform != "cpu",
+        distillation=teacher and teacher.distillation,
+        remat=config.train.remat,
+        gather=sharding.gathered if sharding.group > 1 else None,
     )
 
 
@@ -266,8 +283,8 @@ def compile_evaluation(
         "evaluation",
         eval_step,
         recipe,
-        abstract(params, sharding.replicated),
-        abstract(statistics, sharding.replicated),
+        sharding.abstract(params, "params/"),
+        sharding.abstract(statistics, "statistics/"),
         _abstract_batch(recipe.preprocessing, batch, sharding),
         out_shardings=(sharding.batch, sharding.replicated),  # Logits meet on the host alone.
     )
@@ -305,7 +322,9 @@ def _initializer(
         average = config.train.ema_decay > 0
         return create_state(params, statistics, recipe.optimizer, average=average)
 
-    return jax.jit(initialize, out_shardings=sharding.replicated)
+    if sharding.group == 1:
+        return jax.jit(initialize, out_shardings=sharding.replicated)
+    return jax.jit(initialize, out_shardings=sharding.shardings(jax.eval_shape(initialize)))
 
 
 def _abstract_batch(preprocessing: Preprocessing, batch: int, sharding: Sharding) -> Batch:
