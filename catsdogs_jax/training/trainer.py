@@ -172,8 +172,6 @@ def build_trainer(
     sharding.check_batch("train.microbatch", formulation.microbatch)
     shown, config = abstract_model(config, preprocessing), formulation.apply(config)
     graphdef, params, statistics = split_model(abstract_model(config, preprocessing))
-    if config.train.remat == "blocks":
-        check_blocks(shown, config.model.name, preprocessing.image_size)
     batch, eval_batch = config.data.batch_size, evaluation_batch(config, sharding)
     recipe = _recipe(config, preprocessing, sharding, plan, shown, graphdef, class_weights, teacher)
     initialize = _initializer(config, preprocessing, recipe, sharding)
@@ -219,6 +217,8 @@ def _recipe(
     teacher: Teacher | None,
 ) -> Recipe:
     """Returns the static part of the training step of a config that pins its formulation."""
+    if config.train.remat == "blocks":
+        check_blocks(model, config.model.name, preprocessing.image_size)
     optimizer = make_optimizer(scaled(config), plan.steps)
     return Recipe(
         graphdef=graphdef,
