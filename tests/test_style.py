@@ -78,7 +78,9 @@ def test_each_room_knows_only_what_it_must(room: str, strangers: list[str]) -> N
 
 
 def test_nothing_on_the_way_to_the_first_step_imports_what_is_slow_to_import() -> None:
-    modules = "catsdogs_jax.train, catsdogs_jax.evaluate, catsdogs_jax.predict"
+    modules = (
+        "catsdogs_jax.train, catsdogs_jax.evaluate, catsdogs_jax.predict, catsdogs_jax.find_lr"
+    )
     slow = {"tensorflow", "matplotlib", "sklearn", "scipy.stats", "tensorflow_datasets"}
     code = f"import sys, {modules}; print(*sorted({slow} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
