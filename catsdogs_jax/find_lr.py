@@ -93,7 +93,13 @@ def main(argv: Sequence[str]) -> None:
     print(f"steepest  {suggestions.steepest:.2g}, where the loss falls fastest")
     print(f"valley    {suggestions.valley:.2g}, the middle of its longest fall")
     print(f"wrote     {out}")
-    print(f"try       --config.train.learning_rate={suggestions.valley:.2g}")
+    if suggestions.clear:
+        print(f"try       --config.train.learning_rate={suggestions.valley:.2g}")
+    else:
+        print(
+            f"unclear   the loss falls hardly more than its noise: give --steps={4 * flags.steps}, "
+            "or a larger --config.data.batch_size"
+        )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def draw_learning_rates(
     figure = style.new_figure(_WIDTH, _HEIGHT)
     title = "Loss as the learning rate rises"
     style.write(figure, _EDGE, _HEIGHT - _EDGE, title, size=style.TITLE, bold=True, va="top")
-    note = "Thin: each step. Bold: their running average. What is above the axis is left out."
+    note = "Thin: each step. Bold: their running average. What is outside the axes is left out."
     style.write(figure, _EDGE, _EDGE, note, size=style.NOTE, color=style.MUTED, va="bottom")
     axes = _add_axes(figure, rates, smoothed, len(suggestions))
     common: dict[str, Any] = {"color": style.BLUE, "linestyle": "-", "marker": "None"}
@@ -51,8 +51,10 @@ def draw_learning_rates(
 
 
 def _add_axes(figure: Figure, rates: np.ndarray, smoothed: np.ndarray, labels: int) -> Axes:
-    # What follows the least loss is divergence, which may be of any height.
-    fall = smoothed[: int(smoothed.argmin()) + 1]
+    # An average begins with the noise of a few losses; what follows the least one is divergence,
+    # which may be of any height.
+    settled = smoothed[len(smoothed) // 10 :]
+    fall = settled[: int(settled.argmin()) + 1]
     low, high = float(fall.min()), float(fall.max())
     span = max(high - low, 0.05 * abs(high), 1e-6)
     bottom, top = low - 0.35 * span, high + 0.6 * span

@@ -18,6 +18,10 @@ from catsdogs_jax.training.optimizer import make_schedule
 from catsdogs_jax.training.trainer import Trainer
 
 _SMOOTHING = 0.98
+_AVERAGED_NOISE = math.sqrt((1 - _SMOOTHING) / (1 + _SMOOTHING))
+_CLEAR = 5.0
+"""Falls by fewer standard deviations of the average happen to a loss that stays as it is."""
+
 _DIVERGED = 4.0
 _LEAST_POINTS = 10
 _IGNORED_PART = 10
@@ -47,10 +51,12 @@ class Suggestions:
     Attributes:
         steepest: Where the loss falls fastest.
         valley: The middle of the longest fall of the curve.
+        clear: Whether the loss falls by more than its noise explains.
     """
 
     steepest: float
     valley: float
+    clear: bool
 
 
 def sweep_config(config: Config, lowest: float, highest: float) -> Config:
@@ -117,8 +123,11 @@ def suggest(found: Sweep) -> Suggestions:
     end = max(end, start + 2)
     rates, smoothed = found.rates[start:end], found.smoothed[start:end]
     slopes = np.gradient(smoothed, np.log(rates))
+    noise = np.std(found.losses[start:end] - smoothed) * _AVERAGED_NOISE
     return Suggestions(
-        steepest=float(rates[slopes.argmin()]), valley=float(rates[_valley(smoothed)])
+        steepest=float(rates[slopes.argmin()]),
+        valley=float(rates[_valley(smoothed)]),
+        clear=bool(np.ptp(smoothed) > _CLEAR * noise),
     )
 
 

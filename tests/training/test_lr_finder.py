@@ -44,6 +44,16 @@ def test_a_loss_that_only_rises_still_gets_an_answer() -> None:
     assert found.valley < 1e-5
 
 
+def test_a_fall_that_noise_explains_is_called_unclear() -> None:
+    noise = np.random.default_rng(0).normal(1.0, 0.1, 200)
+    average = lr_finder._smooth(noise.tolist())
+    averages = np.array([next(average) for _ in noise])
+    rates = np.geomspace(1e-7, 10, 200)
+    assert not suggest(Sweep(rates, noise, averages, False)).clear
+    falls = np.linspace(0, 0.5, 200)
+    assert suggest(Sweep(rates, noise - falls, averages - falls, False)).clear
+
+
 def swept(monkeypatch: pytest.MonkeyPatch, config: Config, losses: list[float]) -> Sweep:
     def given(*_: object) -> Iterator[float]:
         yield from losses
@@ -91,7 +101,7 @@ def test_the_command_draws_and_suggests(
     with Image.open(out) as picture:
         assert picture.size == (1400, 860)
     words = capsys.readouterr().out
-    assert "--config.train.learning_rate=" in words
+    assert ("--config.train.learning_rate=" in words) != ("--steps=160" in words)
     assert str(out) in words
     assert float(words.split("valley")[1].split(",")[0]) < 10
     assert kept[0].train.name == "training"
