@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from catsdogs_jax.data.decode import BadPicture, decode_square
+from catsdogs_jax.data.groups import groups_by_rarest
 from catsdogs_jax.data.manifest import Picture
 from catsdogs_jax.data.order import evaluation_indices, training_indices
-from catsdogs_jax.data.sampling import Sampler, Sampling, groups_by_rarest, sampled_indices
+from catsdogs_jax.data.sampling import Sampler, Sampling, sampled_indices
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 

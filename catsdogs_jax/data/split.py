@@ -1,9 +1,10 @@
 """Which picture is held out: stratified, and decided by its content alone."""
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Protocol
+
+from catsdogs_jax.data.groups import groups_by_rarest
 
 
 class Splittable(Protocol):
@@ -24,7 +25,8 @@ def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: s
     fall on the same side; and adding or removing a picture moves at most those at the border.
 
     Args:
-        pictures: What to choose from. A picture with several labels counts by the whole set.
+        pictures: What to choose from. A picture with several labels counts for the rarest of
+            them: their sets are often unique, and nothing could be held out of a set of one.
         share: Wanted share, 0 to 1.
         seed: Seed of the run.
         purpose: "validation" or "test": the two choices are independent.
@@ -32,11 +34,10 @@ def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: s
     Returns:
         Whether each picture is held out.
     """
-    strata: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index, picture in enumerate(pictures):
-        strata[picture.labels].append(index)
+    labels = [picture.labels for picture in pictures]
+    classes = max((label for each in labels for label in each), default=-1) + 1
     chosen: set[str] = set()
-    for members in strata.values():
+    for members in groups_by_rarest(labels, classes):
         hashes = sorted(
             {pictures[i].content_hash for i in members},
             key=lambda content: hashlib.sha256(f"{seed}/{purpose}/{content}".encode()).digest(),

@@ -119,6 +119,18 @@ def test_a_table_of_lists_is_multilabel(colours: Path, tmp_path: Path) -> None:
     assert manifest.task == Task("multilabel", ("a", "b"))
 
 
+@pytest.mark.parametrize(
+    ("label", "words"), [("red|blue", r"2 labels \(red, blue\)"), ("", "0 labels")]
+)
+def test_several_labels_or_none_are_refused_for_a_model_of_one(
+    colours: Path, label: str, words: str
+) -> None:
+    table = colours / "more.csv"
+    table.write_text(f"file,label\nvalidation/red/0.png,{label}\n")
+    with pytest.raises(UserError, match=f"red/0.png' has {words}.* a binary problem has one"):
+        evaluation_manifest(list_table(table, None), Task("binary", ("blue", "red")))
+
+
 def test_a_trained_models_classes_are_kept_in_evaluation(colours: Path) -> None:
     task = Task("multiclass", ("blue", "green", "red"))
     manifest = evaluation_manifest(list_folder(colours / "validation"), task)

@@ -9,7 +9,8 @@ import pytest
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.data.feed import Feed
-from catsdogs_jax.data.sampling import Sampler, Sampling, groups_by_rarest, sampled_indices
+from catsdogs_jax.data.groups import groups_by_rarest
+from catsdogs_jax.data.sampling import Sampler, Sampling, sampled_indices
 from catsdogs_jax.training.sharding import make_sharding
 
 SIZES = (400, 81, 16, 3)

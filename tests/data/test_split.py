@@ -55,3 +55,14 @@ def test_a_small_class_keeps_a_picture_on_both_sides() -> None:
     assert len(held(pair, share=0.01)) == 1
     assert len(held(pair, share=0.99)) == 1
     assert not held(pair, share=0.0)
+
+
+def test_every_label_gives_about_its_share_where_each_picture_has_a_set_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+    sets = {tuple(np.flatnonzero(rng.random(12) < 0.3).tolist()) for _ in range(400)}
+    items = [Item(labels, f"{i:x}") for i, labels in enumerate(sorted(sets))]
+    out = np.array(hold_out(items, 0.2, 0, "validation"))
+    assert 0.19 < out.mean() < 0.21
+    for label in range(12):
+        has = np.array([label in item.labels for item in items])
+        assert 0.1 < out[has].mean() < 0.3
