@@ -17,7 +17,17 @@ _BAR: Final = 0.3
 _WIDE: Final = 4.6
 _LONGEST_NAME: Final = 28
 _MOST_CLASSES: Final = 40
-_MARKS: Final = (("o", style.VERMILION), ("D", style.INK))
+# A dot within an open diamond: both are seen where two measures are the same.
+_MARKS: Final[tuple[dict[str, Any], ...]] = (
+    {"marker": "o", "color": style.VERMILION, "markersize": 4.5, "markeredgewidth": 0.0},
+    {
+        "marker": "D",
+        "color": style.INK,
+        "markersize": 7.0,
+        "markerfacecolor": "none",
+        "markeredgewidth": 1.2,
+    },
+)
 _BAR_COLOUR: Final = "#A6CFEA"
 
 
@@ -153,19 +163,9 @@ def _draw_bars(axes: Axes, measures: Measures, order: np.ndarray) -> None:
         axes.axvline(share, color=style.GRID, linewidth=0.8, zorder=0)
     widths = np.nan_to_num(np.array(measures.bars[1], float)[order])
     axes.barh(rows, widths, height=0.68, color=_BAR_COLOUR, linewidth=0, zorder=1)
-    for (marker, color), (_, values) in zip(_MARKS, measures.marks, strict=False):
-        axes.plot(
-            np.array(values, float)[order],
-            rows,
-            linestyle="none",
-            marker=marker,
-            markersize=5.0,
-            color=color,
-            markeredgecolor=style.PAPER,
-            markeredgewidth=0.7,
-            clip_on=False,
-            zorder=3,
-        )
+    for mark, (_, values) in zip(_MARKS, measures.marks, strict=False):
+        marked = np.array(values, float)[order]
+        axes.plot(marked, rows, linestyle="none", clip_on=False, zorder=3, **mark)
     axes.spines["left"].set_visible(True)
 
 
@@ -217,9 +217,9 @@ def _write_legend(figure: Figure, measures: Measures, left: float) -> None:
     x += 0.25 + _GAP
     style.write(figure, x, middle, measures.bars[0], size=size, va="center_baseline")
     x += style.text_width(measures.bars[0], size) + 3 * _GAP
-    for (marker, color), (name, _) in zip(_MARKS, measures.marks, strict=False):
+    for mark, (name, _) in zip(_MARKS, measures.marks, strict=False):
         sign = style.new_axes(figure, x, middle - height / 2, 0.12, height)
-        sign.plot([0], [0], marker=marker, color=color, markersize=5.5, clip_on=False)
+        sign.plot([0], [0], clip_on=False, **mark)
         x += 0.12 + _GAP
         style.write(figure, x, middle, name, size=size, va="center_baseline")
         x += style.text_width(name, size) + 3 * _GAP
