@@ -16,7 +16,11 @@ def groups_by_rarest(labels: Sequence[Sequence[int]], classes: int) -> list[np.n
     Returns:
         int64 indices of the pictures of each group that is not empty.
     """
-    counts = np.bincount([label for each in labels for label in each], minlength=classes)
-    rarest = [min(each, key=lambda label: counts[label], default=classes) for each in labels]
-    groups = (np.flatnonzero(np.array(rarest) == number) for number in range(classes + 1))
+    found = np.array([label for each in labels for label in each], np.int64)
+    counts = np.bincount(found, minlength=classes).tolist()
+    rarest = np.array(
+        [min(each, key=counts.__getitem__, default=classes) for each in labels], np.int64
+    )
+    sizes = np.bincount(rarest, minlength=classes + 1)
+    groups = np.split(np.argsort(rarest, kind="stable"), np.cumsum(sizes)[:-1])
     return [group for group in groups if len(group)]
