@@ -24,6 +24,29 @@ def test_it_survives_json() -> None:
     assert Preprocessing.from_dict(json.loads(json.dumps(SOME.to_dict()))) == SOME
 
 
+def test_thresholds_survive_json_and_stay_hashable() -> None:
+    several = Preprocessing(32, "crop", Task("multilabel", ("a", "b")), threshold=(0.25, 0.5))
+    again = Preprocessing.from_dict(json.loads(json.dumps(several.to_dict())))
+    assert again == several
+    assert hash(again) == hash(several)
+
+
+def test_what_version_1_saved_is_still_read() -> None:
+    old = {
+        "format_version": 1,
+        "image_size": 32,
+        "resize": "crop",
+        "task": {"kind": "multilabel", "classes": ["a", "b"]},
+        "threshold": 0.5,
+        "mirror": False,
+        "mean": [0.0, 0.0, 0.0],
+        "std": [1.0, 1.0, 1.0],
+    }
+    found = Preprocessing.from_dict(old)
+    assert found == Preprocessing(32, "crop", Task("multilabel", ("a", "b")))
+    assert found.task.spell(np.array([0.6, 0.4]), found.threshold) == "a"
+
+
 def test_a_newer_format_is_refused_with_the_mend() -> None:
     with pytest.raises(UserError, match="format 99.*upgrade"):
         Preprocessing.from_dict({**SOME.to_dict(), "format_version": 99})

@@ -17,7 +17,7 @@ def f1(probabilities: np.ndarray, present: np.ndarray, threshold: float) -> floa
 def test_no_other_threshold_has_a_greater_f1(seed: int) -> None:
     rng = np.random.default_rng(seed)
     present = rng.random(60) < 0.2
-    probabilities = np.round(rng.beta(1, 4, 60) + 0.2 * present, 2).clip(0, 1)  # Many are equal.
+    probabilities = np.round(rng.beta(1, 4, 60) + 0.2 * present, 1).clip(0, 1)  # Many are equal.
     found = f1(probabilities, present, best_threshold(probabilities, present))
     every = np.concatenate([[0.0, 0.5], np.unique(probabilities) - 1e-9, np.unique(probabilities)])
     assert found == pytest.approx(max(f1(probabilities, present, t) for t in every))
