@@ -2,13 +2,22 @@
 
 import argparse
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 from catsdogs_jax.errors import Interrupted, UserError, explained
+from catsdogs_jax.signals import Handlers, act_at_once
+
+
+class _Signalled(BaseException):
+    """A signal came; no handler of errors on the way is to take it for one."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
 
 
 def parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -37,6 +46,8 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     128 + n: stopped by signal n. Anything else is a bug of ours and shows its traceback.
     """
     debug = "--debug" in sys.argv
+    handlers = Handlers(_interrupt)
+    handlers.install()
     try:
         main(sys.argv[1:])
     except (UserError, OSError) as error:
@@ -48,8 +59,11 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         _finish(f"error: {told}", 2)
     except Interrupted as stop:
         _finish(str(stop), 128 + stop.signal_number)
-    except KeyboardInterrupt:
-        _finish("stopped by Ctrl-C before there was anything to save", 128 + signal.SIGINT)
+    except _Signalled as stop:
+        told = "what was saved before is whole, and the same command goes on from there"
+        _finish(f"stopped by signal {stop.number}: {told}", 128 + stop.number)
+    finally:
+        handlers.restore()
 
 
 def split_overrides(
@@ -82,6 +96,13 @@ def split_overrides(
 def default_workdir(config_path: str) -> Path:
     """Returns `runs/NAME` for a config file NAME.py."""
     return Path("runs") / Path(config_path).stem
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ends what a command does outside of training: start, scan, compilation, the last plots."""
+    del frame
+    act_at_once()
+    raise _Signalled(number)
 
 
 def _finish(message: str, code: int) -> None:

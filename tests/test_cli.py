@@ -68,7 +68,6 @@ def test_debug_shows_the_traceback(
     [
         (Interrupted("saved", signal.SIGTERM), 143),
         (Interrupted("saved", signal.SIGINT), 130),
-        (KeyboardInterrupt(), 130),
     ],
 )
 def test_a_signal_ends_with_128_and_its_number(

@@ -123,6 +123,21 @@ class Checkpoints:
         if not self._config.asynchronous:
             self.wait()
 
+    def replace(
+        self,
+        state: TrainState,
+        step: int,
+        preprocessing: Preprocessing,
+        metrics: Mapping[str, float],
+    ) -> None:
+        """Saves again a step that was saved before it was evaluated; arguments as of `save`.
+
+        If the process is killed in between, an earlier checkpoint trains the step again.
+        """
+        self.wait()
+        self._manager.delete(step)
+        self.save(state, step, preprocessing, metrics)
+
     def check(self) -> None:
         """Raises what a background write has raised so far, without waiting for it."""
         # Orbax's `check_for_errors` would take the error away from its own thread, which would

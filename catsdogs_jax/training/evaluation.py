@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import deque
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -13,6 +14,10 @@ from catsdogs_jax.training.state import Params
 from catsdogs_jax.training.trainer import CompiledStep
 
 _IN_FLIGHT = 2
+
+
+class GivenUp(Exception):
+    """The evaluation was not finished, as it was asked to stop."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +47,15 @@ def evaluate(
     pictures: PictureSet,
     batch: int,
     sharding: Sharding,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
     """Runs the compiled evaluation step over a split.
 
     Sums and counts of the batches are added, and divided once at the end, so the result depends
     neither on the batch size nor on the number of devices.
+
+    Raises:
+        GivenUp: `given_up()` was true after some batch.
     """
     logits, sums = [], []
     in_flight: deque[jax.Array] = deque()
@@ -58,6 +67,8 @@ def evaluate(
             in_flight.append(batch_logits)
             if len(in_flight) > _IN_FLIGHT:  # Bounds the pictures that wait on the device.
                 in_flight.popleft().block_until_ready()
+            if given_up():
+                raise GivenUp
     logits, sums = jax.device_get((logits, sums))  # The one synchronisation of an evaluation.
     count = float(sum(part.count for part in sums))
     return Evaluation(

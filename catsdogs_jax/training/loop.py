@@ -1,5 +1,6 @@
 """The training loop, as a ladder: fit, advance, record."""
 
+import contextlib
 import dataclasses
 import math
 from collections import deque
@@ -17,7 +18,7 @@ from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.run_folder import RunFolder, write_json
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.early_stop import EarlyStop, early_stop
-from catsdogs_jax.training.evaluation import Evaluation, evaluate
+from catsdogs_jax.training.evaluation import Evaluation, GivenUp, evaluate
 from catsdogs_jax.training.optimizer import make_schedule, scaled
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.preemption import Stop
@@ -71,7 +72,10 @@ class Loop:
             state: The state.
             train: Accuracy and loss on the training pictures.
         """
-        result = self._evaluate(state)
+        try:
+            result = self._evaluate(state, 0)
+        except GivenUp:
+            raise self._interrupted(0, self.stop.requested(0) or 0) from None
         validation = {"epoch": 0.0, "accuracy": result.accuracy, "loss": result.loss}
         metrics = {"train": {"epoch": 0.0, **train}, "validation": validation}
         self.records.write(0, metrics, {})
@@ -84,6 +88,7 @@ class Loop:
             Interrupted: A signal asked to stop; the state is saved.
             UserError: The loss is not finite any more.
         """
+        state = self._evaluate_what_a_signal_cut_short(state, first_step)
         if self.ended_early() is not None:
             return state
         hooks = self.records.hooks(self.plan.steps, self.config.train.profile_steps)
@@ -129,39 +134,38 @@ class Loop:
         measured, preprocessing = None, self.dataset.preprocessing
         if self.plan.evaluates_after(step):
             self._confirm(in_flight, 0, state)
-            state, measured, preprocessing = self._record(step, state, feed)
+            # A signal leaves the evaluation to the run that goes on.
+            with contextlib.suppress(GivenUp):
+                state, measured, preprocessing = self._record(step, state, feed.waited)
         signal_number = self.stop.requested(step)
         if self.plan.saves_after(step) or signal_number is not None:
             self._confirm(in_flight, 0, state)
             self.checkpoints.save(state, step, preprocessing, measured)
         if signal_number is not None:
             self.checkpoints.prove(step, state)
-            raise Interrupted(
-                f"stopped by signal {signal_number}: saved after step {step} of {self.plan.steps} "
-                f"in {str(self.records.folder)!r}; the same command goes on from there",
-                signal_number,
-            )
+            raise self._interrupted(step, signal_number)
         if measured is not None:
             self.stopwatch.restart(feed.waited)
         return state
 
     def _record(
-        self, step: int, state: TrainState, feed: Feed
+        self, step: int, state: TrainState, waited: float
     ) -> tuple[TrainState, dict[str, float], Preprocessing]:
         """Evaluates, writes both splits' metrics, begins new sums, and chooses thresholds."""
         sums = jax.device_get(state.sums)  # Waits for the steps since the last record.
-        speed = self.stopwatch.read(feed.waited)
+        speed = self.stopwatch.read(waited)
         epoch = self.plan.epoch(step)
         rate = float(self._learning_rate(step - 1))
         train = {"epoch": epoch, "accuracy": float(sums.accuracy), "loss": float(sums.mean_loss)}
-        result = self._evaluate(state)
+        result = self._evaluate(state, step)
         self._check_evaluation(step, state, result.loss)
         validation = {"epoch": epoch, "accuracy": result.accuracy, "loss": result.loss}
         metrics = {"train": {**train, "learning_rate": rate}, "validation": validation}
         self.records.write(step, metrics, speed)
         return self.trainer.reset_sums(state), validation, self._preprocessing(result)
 
-    def _evaluate(self, state: TrainState) -> Evaluation:
+    def _evaluate(self, state: TrainState, step: int) -> Evaluation:
+        """Measures a state on the validation split; a signal makes it give up."""
         return evaluate(
             self.trainer.evaluate,
             state.evaluated_params,
@@ -169,6 +173,7 @@ class Loop:
             self.dataset.splits["validation"],
             self.trainer.eval_batch,
             self.trainer.sharding,
+            given_up=lambda: self.stop.requested(step) is not None,
         )
 
     def _preprocessing(self, result: Evaluation) -> Preprocessing:
@@ -177,6 +182,31 @@ class Loop:
         if self.config.eval.thresholds == "half":
             return given
         return with_thresholds(given, result.logits, self.dataset.splits["validation"].targets)
+
+    def _evaluate_what_a_signal_cut_short(self, state: TrainState, step: int) -> TrainState:
+        """Evaluates after the step of the checkpoint, if the run before stopped meanwhile.
+
+        Raises:
+            Interrupted: A signal came again.
+        """
+        recorded = not jax.device_get(state.sums.count)  # A record begins new sums.
+        if step == 0 or recorded or not self.plan.evaluates_after(step):
+            return state
+        try:
+            with jax.transfer_guard("disallow"):
+                state, measured, preprocessing = self._record(step, state, 0.0)
+        except GivenUp:
+            raise self._interrupted(step, self.stop.requested(step) or 0) from None
+        self.checkpoints.replace(state, step, preprocessing, measured)
+        return state
+
+    def _interrupted(self, step: int, signal_number: int) -> Interrupted:
+        saved = f"saved after step {step} of {self.plan.steps}" if step else "nothing saved yet"
+        return Interrupted(
+            f"stopped by signal {signal_number}: {saved} in {str(self.records.folder)!r}; the same "
+            "command goes on from there",
+            signal_number,
+        )
 
     def _learning_rate(self, step: int) -> float:
         with jax.transfer_guard("allow"):  # A schedule computes one scalar from a Python int.
