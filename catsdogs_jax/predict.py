@@ -1,7 +1,5 @@
 """Classifies pictures: python -m catsdogs_jax.predict --workdir RUN FILE_OR_DIR..."""
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +8,7 @@ from catsdogs_jax import cli, runtime
 from catsdogs_jax.classifier import Prediction, load
 from catsdogs_jax.data.sources import find_files
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.escaping import csv_table
 from catsdogs_jax.run_folder import write_text
 
 
@@ -41,15 +40,13 @@ def main(argv: Sequence[str]) -> None:
 
 def as_csv(predictions: Sequence[Prediction], classes: Sequence[str]) -> str:
     """Returns a table of file, predicted class, probability of each class, and error."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "predicted", *classes, "error"])
+    rows: list[Sequence[object]] = [["file", "predicted", *classes, "error"]]
     for prediction in predictions:
         numbers = [""] * len(classes)
         if prediction.probabilities is not None:
             numbers = [f"{p:.6f}" for p in prediction.probabilities]
-        writer.writerow([prediction.file, prediction.predicted, *numbers, prediction.error])
-    return text.getvalue()
+        rows.append([str(prediction.file), prediction.predicted, *numbers, prediction.error])
+    return csv_table(rows)
 
 
 if __name__ == "__main__":

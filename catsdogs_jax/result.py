@@ -1,8 +1,6 @@
 """The end of a run: measure the best checkpoint, draw, and write down what was reached."""
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.leaks import leaked_files, listed
 from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.escaping import csv_table
 from catsdogs_jax.headline import class_lines, split_line
 from catsdogs_jax.models.summary import summarize
 from catsdogs_jax.preprocessing import Preprocessing
@@ -174,15 +173,13 @@ def write_predictions(
     preprocessing: Preprocessing,
 ) -> None:
     """Writes file, true and predicted label, probability of each class, and split."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     task, threshold = preprocessing.task, preprocessing.threshold
-    writer.writerow(["file", "true", "predicted", *task.classes, "split"])
+    rows: list[Sequence[object]] = [["file", "true", "predicted", *task.classes, "split"]]
     for name, evaluation in evaluations.items():
         pictures = splits[name]
         probabilities = task.probabilities(evaluation.logits)
         for picture, row in zip(pictures.pictures, probabilities, strict=True):
             true = "|".join(task.classes[label] for label in picture.labels)
             found = task.spell(row, threshold)
-            writer.writerow([picture.file, true, found, *(f"{p:.6f}" for p in row), name])
-    write_text(path, text.getvalue())
+            rows.append([picture.file, true, found, *(f"{p:.6f}" for p in row), name])
+    write_text(path, csv_table(rows))

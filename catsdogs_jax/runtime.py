@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import io
 import logging
 import os
 import platform
@@ -28,6 +29,10 @@ def start(require: str | None = None, *, deterministic: bool = True) -> None:
         UserError: JAX has not the platform that is required.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files need not be text in any encoding; to print one is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     from absl import logging as absl_logging
 
     # Orbax logs tracebacks of errors that it raises as well; ours are one line.

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -84,16 +85,19 @@ class PictureSet:
         """Reads and decodes one picture: uint8 [size, size, 3].
 
         Raises:
-            UserError: The file cannot be read any more.
+            UserError: The file cannot be read any more, or holds something else.
         """
         picture, to = self.pictures[index], self.preprocessing
         try:
             data = (self.root / picture.file).read_bytes()
+            # Cheap beside decoding; sizes and times would miss a copy that keeps them.
+            if hashlib.sha256(data).hexdigest() != picture.content_hash:
+                raise BadPicture("its content has changed")
             return decode_square(data, picture, to.image_size, to.resize)
         except (OSError, BadPicture) as error:
             raise UserError(
-                f"{picture.file!r} was readable when the run began and is not any more ({error}): "
-                "put it back, or start the run anew"
+                f"{picture.file!r} is not what it was when the run began ({error}): put it back, "
+                "or start the run anew"
             ) from error
 
     def decode_into(self, decoded: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -43,6 +44,8 @@ class Scanned:
 def scan_file(path: Path) -> Scanned | str:
     """Decodes one file completely; returns its facts, or the reason why it cannot be used."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # A pipe would be waited for without end.
+            return "not a regular file"
         data = path.read_bytes()
         header = read_header(data)
         # Every byte is read whatever the ratio, so that a broken file is found in any case.
@@ -50,6 +53,8 @@ def scan_file(path: Path) -> Scanned | str:
         pixels = decode(data, header, ratio)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
+    except ValueError as error:  # A name in a table that no file can have.
+        return f"cannot be read: {error}"
     except BadPicture as error:
         return str(error)
     return Scanned(

@@ -259,7 +259,11 @@ def _read_csv(table: Path) -> list[tuple[int, dict[str, object]]]:
 
 def _read_jsonl(table: Path) -> list[tuple[int, dict[str, object]]]:
     rows = []
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = table.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read table {str(table)!r}: {error}") from error
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:

@@ -8,6 +8,7 @@ from clu import parameter_overview
 from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.leaks import spell
 from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.escaping import printable
 from catsdogs_jax.run_folder import RunFolder, write_text
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.trainer import Trainer
@@ -23,7 +24,8 @@ def announce(
     counts = ", ".join(f"{name} {len(pictures):,}" for name, pictures in dataset.splits.items())
     print(f"pictures  {counts} from {dataset.manifest.root}")
     print(f"decoded   {_where_decoded(dataset.splits['train'])}")
-    print(f"classes   {', '.join(task.classes[:10])}{' ...' if len(task.classes) > 10 else ''}")
+    classes = printable(", ".join(task.classes[:10]))
+    print(f"classes   {classes}{' ...' if len(task.classes) > 10 else ''}")
     for file, reason in dataset.manifest.quarantined[:5]:
         print(f"  left out {file!r}: {reason}")
     if len(dataset.manifest.quarantined) > 5:

@@ -1,5 +1,6 @@
 """Promises of the pipeline: full training batches, masked evaluation, the same with any cache."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,16 @@ def test_a_picture_that_disappears_stops_the_run_with_its_name(manifest: Manifes
     made = pictures(manifest, cached=False)
     (manifest.root / made.pictures[3].file).unlink()
     with pytest.raises(UserError, match=f"{made.pictures[3].file}[^\n]*put it back"):
+        list(made.evaluation_batches(8))
+
+
+def test_a_picture_that_changes_stops_the_run_with_its_name(manifest: Manifest) -> None:
+    made = pictures(manifest, cached=False)
+    changed, other = (manifest.root / made.pictures[place].file for place in (3, 4))
+    status = changed.stat()
+    changed.write_bytes(other.read_bytes())
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(UserError, match=f"{made.pictures[3].file}[^\n]*content has changed"):
         list(made.evaluation_batches(8))
 
 
