@@ -99,7 +99,8 @@ class Loop:
             for step, batch in enumerate(feed, first_step + 1):
                 state, metrics = self.trainer.train(state, batch)
                 # Copied behind the step: where it is read, below, it is on the host already.
-                metrics["failed"].copy_to_host_async()
+                with jax.transfer_guard_device_to_host("allow"):
+                    metrics["failed"].copy_to_host_async()
                 in_flight.append((step, metrics))
                 self._confirm(in_flight, _IN_FLIGHT, state)
                 for hook in hooks:

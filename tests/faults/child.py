@@ -1,0 +1,62 @@
+"""The process that trains: forked from a server that has imported everything, to be killed."""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def train(tree: Mapping[str, Any], workdir: Path, largest_file: int | None) -> None:
+    """Trains as the command does, with its exit codes; output goes to WORKDIR.log.
+
+    Args:
+        tree: The config.
+        workdir: The run folder.
+        largest_file: Bytes that a file may have, as if the disk were full; none: no limit.
+    """
+    from catsdogs_jax import cli, result, runtime
+    from catsdogs_jax.config_reader import config_from_dict
+    from catsdogs_jax.train import train_and_evaluate
+
+    log = os.open(f"{workdir}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.argv = ["train"]
+    if largest_file is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # The write fails in place of the process.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+    _note_the_state(workdir)
+    result.draw = lambda *_: None  # Plots take longer than the training.
+
+    def main(_: object) -> None:
+        config = config_from_dict(tree)
+        runtime.start()
+        train_and_evaluate(config, workdir)
+
+    cli.run(main)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _note_the_state(workdir: Path) -> None:
+    """Writes a digest of every bit of the state, once a save of it was read back."""
+    import hashlib
+
+    import jax
+    import numpy as np
+
+    from catsdogs_jax.training.checkpoint import Checkpoints
+
+    prove = Checkpoints.prove
+
+    def noted(self: Checkpoints, step: int, state: Any) -> None:
+        prove(self, step, state)
+        digest = hashlib.sha256()
+        for leaf in jax.tree.leaves(state):
+            digest.update(np.asarray(leaf).tobytes())
+        Path(f"{workdir}.digest").write_text(f"{step} {digest.hexdigest()}")
+
+    Checkpoints.prove = noted
