@@ -50,9 +50,15 @@ def on_disk(pictures: PictureSet, budget: int) -> PictureSet:
         return pictures
 
     def fill(draft: Path) -> None:
-        pictures.decode_into(np.memmap(draft / _PIXELS, np.uint8, "w+", shape=shape))
+        # A full disk is an error here; later, in mapped memory, it would be a SIGBUS.
+        with (draft / _PIXELS).open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, pictures.decoded_bytes)
+        pictures.decode_into(np.memmap(draft / _PIXELS, np.uint8, "r+", shape=shape))
 
-    make_once(folder, {"key": key}, fill)
+    try:
+        make_once(folder, {"key": key}, fill)
+    except OSError:  # Full, or not ours to write: pictures are read from their own files.
+        return pictures
     os.utime(folder)  # It is the one used last.
     return dataclasses.replace(
         pictures, cache=np.memmap(folder / _PIXELS, np.uint8, "r", shape=shape)

@@ -1,5 +1,6 @@
 """Promises of the cache on disk: decoded once, never half, never beyond its budget."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -42,6 +43,17 @@ def test_pictures_are_the_same_as_in_memory(manifest: Manifest) -> None:
     np.testing.assert_array_equal(found, pictures(manifest).in_memory().cache)
     for batch in on_disk(pictures(manifest), LARGE).training_batches(0, 2, 8, seed=0):
         np.testing.assert_array_equal(batch["image"], found[batch["index"]])
+
+
+def test_a_full_disk_is_met_before_memory_is_mapped(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert on_disk(pictures(manifest), LARGE).cache is None
+    assert not kept()
 
 
 def test_a_later_run_decodes_nothing(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:

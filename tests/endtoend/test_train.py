@@ -111,9 +111,9 @@ def test_a_run_leaves_everything_that_the_run_folder_promises(tiny: Tiny, tmp_pa
     [
         (2, {}),
         (3, {"widths": (16, 32), "convolutions": "compiled"}),
-        (5, {"widths": (16,), "convolutions": "native"}),
+        (7, {"widths": (16,), "convolutions": "native"}),
     ],
-    ids=["XLA", "kernels", "XLA, wide"],
+    ids=["between evaluations", "in an evaluation, kernels", "in the last evaluation"],
 )
 def test_stopping_and_going_on_gives_the_same_bits(
     tiny: Tiny, tmp_path: Path, keep_trainer: list[Trainer], stop_after: int, model: dict
