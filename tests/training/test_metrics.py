@@ -86,10 +86,10 @@ def test_accuracy_is_given_without_the_leaked_pictures_too(task: Task) -> None:
     targets, leaked = task.targets(labels), np.arange(60) % 7 == 0
     right = np.asarray(task.correct(logits, targets))  # type: ignore[arg-type]
     evaluation = Evaluation(logits, loss=0.5, accuracy=float(right.mean()))
-    found = split_summary(evaluation, targets, task, leaked)["without_leaks"]
+    found = split_summary(evaluation, targets, task, leaked=leaked)["without_leaks"]
     assert found["n"] == 51
     assert found["accuracy"] == pytest.approx(right[~leaked].mean())
     all_of_them = summary(task, logits, labels)["without_leaks"]
     assert all_of_them["accuracy"] == pytest.approx(evaluation.accuracy)
-    none_left = split_summary(evaluation, targets, task, np.ones(60, bool))["without_leaks"]
+    none_left = split_summary(evaluation, targets, task, leaked=np.ones(60, bool))["without_leaks"]
     assert none_left == {"n": 0, "accuracy": None, "accuracy_ci95": None}
