@@ -25,6 +25,10 @@ class UserError(Exception):
     """
 
 
+class Diverged(UserError):
+    """The loss is not finite any more: the run's settings are to blame, not its data or machine."""
+
+
 class Interrupted(Exception):
     """The run was asked to stop by a signal, and has saved its state.
 

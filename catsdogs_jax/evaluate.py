@@ -1,5 +1,6 @@
 """Measures a trained model: python -m catsdogs_jax.evaluate --workdir RUN --data DATA --out OUT."""
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,10 @@ from catsdogs_jax.classifier import load
 from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.dataset import picture_sets
 from catsdogs_jax.data.leaks import find_leaks, leaked_files, listed
-from catsdogs_jax.data.manifest import evaluation_manifest
+from catsdogs_jax.data.manifest import Picture, evaluation_manifest
 from catsdogs_jax.data.sources import list_labelled
 from catsdogs_jax.headline import class_lines, split_line
-from catsdogs_jax.result import Result, draw_classes, write_predictions
+from catsdogs_jax.result import CHOOSING_SPLIT, Result, draw_classes, write_predictions
 from catsdogs_jax.run_folder import RunFolder, write_json
 from catsdogs_jax.training.metrics import split_summary
 
@@ -55,6 +56,8 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
         "config": config_to_dict(classifier.config),
         "step": classifier.step,
         "chosen_by": classifier.config.checkpoint.metric,
+        "chosen_on": CHOOSING_SPLIT,
+        "seen": seen_before(RunFolder(Path(workdir)), manifest.pictures),
         "device": classifier.sharding.mesh.devices.flat[0].device_kind,
         "device_count": classifier.sharding.device_count,
         "seconds": time.perf_counter() - start,
@@ -70,6 +73,17 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
         draw_classes(split, *paths, title=f"{name} pictures")
     write_json(folder.result, values)
     return Result(folder, values)
+
+
+def seen_before(run: RunFolder, pictures: Sequence[Picture]) -> dict[str, int]:
+    """Counts pictures whose bytes the run has trained on ("train") or been chosen by."""
+    known: dict[str, set[str]] = {"train": set(), CHOOSING_SPLIT: set()}
+    for picture in json.loads(run.manifest.read_text(encoding="utf-8"))["pictures"]:
+        known.setdefault(picture["split"], set()).add(picture["content_hash"])
+    return {
+        split: sum(picture.content_hash in known[split] for picture in pictures)
+        for split in ("train", CHOOSING_SPLIT)
+    }
 
 
 def main(argv: Sequence[str]) -> None:
@@ -90,6 +104,10 @@ def main(argv: Sequence[str]) -> None:
     result = evaluate_folder(flags.workdir, flags.data, flags.out)
     for name, split in result.values["splits"].items():
         print("\n".join([split_line(name, split), *class_lines(split)]))
+    for split, count in result.values["seen"].items():
+        did = "trained on" if split == "train" else f"chosen by its {split} split, with"
+        if count:
+            print(f"optimistic: the run was {did} {count} of these pictures")
     print(f"wrote {flags.out}/: result.json, predictions.csv, plots/")
 
 

@@ -27,6 +27,20 @@ def split_line(name: str, split: Mapping[str, Any]) -> str:
     return line
 
 
+def choice(values: Mapping[str, Any]) -> str:
+    """Returns which split chose the checkpoint, and what that does to the numbers, in words.
+
+    Args:
+        values: `chosen_by`, `chosen_on` and `splits` of a `result.json`.
+    """
+    metric, split = values["chosen_by"], values["chosen_on"]
+    held = [name for name in values["splits"] if name not in ("train", split)]
+    words = f"chosen by {split} {metric}: optimistic on {split}"
+    if held:
+        return f"{words}; {' and '.join(held)} chose nothing"
+    return f"{words}, and no test split says by how much"
+
+
 def class_lines(split: Mapping[str, Any]) -> list[str]:
     """Returns a table of the classes, the 5 of least F1 if they are many; none for two classes."""
     rows: Sequence[Mapping[str, Any]] = split.get("per_class", ())

@@ -11,13 +11,17 @@ from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.leaks import leaked_files, listed
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.escaping import csv_table
-from catsdogs_jax.headline import class_lines, split_line
+from catsdogs_jax.headline import choice, class_lines, split_line
 from catsdogs_jax.models.summary import summarize
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.run_folder import RunFolder, write_json, write_text
+from catsdogs_jax.statistics import wilson_interval
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
 from catsdogs_jax.training.loop import Loop
 from catsdogs_jax.training.metrics import split_summary
+
+CHOOSING_SPLIT = "validation"
+"""The split whose metric chooses the checkpoint; no other is looked at before the end."""
 
 LAST_EVALUATIONS = 20
 
@@ -39,12 +43,14 @@ class Result:
         path, history = self.folder.path, self.values["history"]
         lines = [""]
         for name, split in self.values["splits"].items():
-            step, metric = self.values["step"], self.values["chosen_by"]
-            lines.append(f"{split_line(name, split)}, step {step}, chosen by validation {metric}")
+            lines.append(split_line(name, split))
             lines += class_lines(split)
+        low, high = history["mean_accuracy_of_last_ci95"]
         lines += [
+            f"step {self.values['step']}, {choice(self.values)}",
             f"mean of the last {history['last_evaluations']} evaluations: "
-            f"{history['mean_accuracy_of_last']:.1%}",
+            f"{history['mean_accuracy_of_last']:.1%} of {history['n']} validation pictures right "
+            f"(95 % interval {low:.1%} to {high:.1%})",
             "",
             f"wrote {path}/: result.json, predictions.csv, metrics.jsonl, manifest.json, "
             "plots/*.png, checkpoints/",
@@ -57,12 +63,13 @@ class Result:
         return "\n".join(lines)
 
 
-def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
-    """Evaluates the best checkpoint on every held-out split, and writes and draws the result.
+def conclude(folder: RunFolder, loop: Loop, splits: Sequence[str], seconds: float) -> Result:
+    """Evaluates the best checkpoint on held-out splits, and writes and draws the result.
 
     Args:
         folder: The run folder.
         loop: The loop that has ended.
+        splits: Names of the splits, "validation" among them.
         seconds: Duration of this call of the program.
     """
     step = loop.checkpoints.require_best_step()
@@ -70,9 +77,14 @@ def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
     state = loop.checkpoints.restore(step, trainer.abstract_state())
     variables = (state.evaluated_params, state.statistics)
     evaluations = {
-        name: evaluate(trainer.evaluate, *variables, pictures, trainer.eval_batch, trainer.sharding)
-        for name, pictures in dataset.splits.items()
-        if name != "train"
+        name: evaluate(
+            trainer.evaluate,
+            *variables,
+            dataset.splits[name],
+            trainer.eval_batch,
+            trainer.sharding,
+        )
+        for name in splits
     }
     preprocessing = loop.checkpoints.preprocessing(step)  # With the thresholds of these weights.
     rows, ended = loop.records.rows, loop.ended_early()
@@ -80,6 +92,7 @@ def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
         "config": config_to_dict(loop.config),
         "step": step,
         "chosen_by": loop.config.checkpoint.metric,
+        "chosen_on": CHOOSING_SPLIT,
         "device": trainer.sharding.mesh.devices.flat[0].device_kind,
         "device_count": trainer.sharding.device_count,
         "train_images_per_second": loop.stopwatch.images_per_second,
@@ -94,7 +107,7 @@ def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
             )
             for name, evaluation in evaluations.items()
         },
-        "history": history(rows),
+        "history": history(rows, len(dataset.splits[CHOOSING_SPLIT])),
         "stopped_early": None if ended is None else dataclasses.asdict(ended),
         "quarantined": len(dataset.manifest.quarantined),
         "excluded": len(dataset.manifest.excluded),
@@ -108,15 +121,26 @@ def conclude(folder: RunFolder, loop: Loop, seconds: float) -> Result:
     return Result(folder, values)
 
 
-def history(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the best and the late validation accuracy over the whole run."""
-    accuracies = [row["accuracy"] for row in rows if row["split"] == "validation"]
+def history(rows: Sequence[Mapping[str, Any]], n: int) -> dict[str, Any]:
+    """Returns the best and the late validation accuracy over the whole run.
+
+    The evaluations share their pictures, so a mean of them has the interval of one evaluation.
+
+    Args:
+        rows: Lines of `metrics.jsonl`.
+        n: Number of validation pictures.
+    """
+    accuracies = [row["accuracy"] for row in rows if row["split"] == CHOOSING_SPLIT]
     last = accuracies[-LAST_EVALUATIONS:]
+    mean = float(np.mean(last))
     return {
+        "n": n,
         "evaluations": len(accuracies),
         "best_accuracy": max(accuracies),
+        "best_accuracy_ci95": wilson_interval(round(max(accuracies) * n), n),
         "last_evaluations": len(last),
-        "mean_accuracy_of_last": float(np.mean(last)),
+        "mean_accuracy_of_last": mean,
+        "mean_accuracy_of_last_ci95": wilson_interval(round(mean * n), n),
     }
 
 
@@ -128,7 +152,12 @@ def draw(
     from catsdogs_jax.reporting.curves import draw_curves
     from catsdogs_jax.reporting.flowchart import Layer, draw_flowchart
 
-    draw_curves(rows, folder.plots, best_step=values["step"])
+    low, high = values["history"]["best_accuracy_ci95"]
+    sample = (
+        f"Validation: n = {values['history']['n']:,} pictures; 95 % interval of the best "
+        f"{low:.1%} to {high:.1%}"
+    )
+    draw_curves(rows, folder.plots, best_step=values["step"], sample=sample)
     draw_classes(
         values["splits"]["validation"],
         folder.plots / "confusion_matrix.png",

@@ -16,20 +16,29 @@ from catsdogs_jax.training.announce import announce
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.finetune import begin
 from catsdogs_jax.training.loop import Loop
-from catsdogs_jax.training.preemption import SignalStop, Stop
+from catsdogs_jax.training.preemption import Observer, SignalStop, Stop, unobserved
 from catsdogs_jax.training.prepare import prepare
 from catsdogs_jax.training.progress import Progress
 from catsdogs_jax.training.records import Records
 from catsdogs_jax.training.sharding import make_sharding
 
 
-def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = None) -> Result:
+def train_and_evaluate(
+    config: Config,
+    workdir: str | Path,
+    stop: Stop | None = None,
+    *,
+    observe: Observer = unobserved,
+    test: bool = True,
+) -> Result:
     """Trains, evaluates and draws a run; goes on from where an earlier call stopped.
 
     Args:
         config: What the run is.
         workdir: The run folder, see docs/run-folder.md.
         stop: May ask to save and stop after any step; none: SIGTERM and Ctrl-C do.
+        observe: Is told of each evaluation; what it raises ends the run.
+        test: Whether to measure the test split, if there is one: not where runs are chosen from.
 
     Returns:
         What `result.json` holds.
@@ -52,18 +61,27 @@ def train_and_evaluate(config: Config, workdir: str | Path, stop: Stop | None = 
         first = latest or 0
         announce(trainer, dataset, plan, folder, first)
         in_memory = dataset.splits["train"].cache is not None
-        progress = Progress(plan, first, config.data.batch_size, in_memory=in_memory)
+        progress = Progress(
+            plan,
+            first,
+            config.data.batch_size,
+            in_memory=in_memory,
+            held_out=len(dataset.splits["validation"]),
+        )
         with (
             Records(folder.path, folder.metrics, latest, progress) as records,
             SignalStop() as signals,
         ):
-            loop = Loop(config, plan, trainer, dataset, checkpoints, records, stop or signals)
+            loop = Loop(
+                config, plan, trainer, dataset, checkpoints, records, stop or signals, observe
+            )
             state = begin(loop, pretrained) if latest is None else loop.restore(latest)
             state = loop.fit(state, first)
         checkpoints.prove(int(state.step), state)
         if (ended := loop.ended_early()) is not None:
             print(ended)
-        return conclude(folder, loop, seconds=time.perf_counter() - start)
+        splits = [n for n in dataset.splits if n != "train" and (test or n != "test")]
+        return conclude(folder, loop, splits, seconds=time.perf_counter() - start)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -77,12 +95,20 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
     parser.add_argument("--workdir", metavar="DIR", help="the run folder [runs/NAME of the config]")
     cli.add_require(parser)
+    parser.add_argument(
+        "--repeat", type=int, metavar="N", help="train N seeds and report mean and spread"
+    )
     parser.epilog = f"{parser.epilog}\n\nconfig keys:\n{describe_options()}"
     flags, overrides = cli.split_overrides(parser, argv)
     config = read_config(flags.config, overrides)
     runtime.start(flags.require, deterministic=config.train.deterministic)
     workdir = flags.workdir or cli.default_workdir(flags.config)
-    print(train_and_evaluate(config, workdir).farewell())
+    if flags.repeat is None:
+        print(train_and_evaluate(config, workdir).farewell())
+        return
+    from catsdogs_jax import repeat  # It imports this module.
+
+    print(repeat.farewell(repeat.train_repeats(config, workdir, flags.repeat), workdir))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,11 @@ class _Limits:
 
 
 def draw_curves(
-    rows: Sequence[Mapping[str, Any]], directory: Path, *, best_step: int | None = None
+    rows: Sequence[Mapping[str, Any]],
+    directory: Path,
+    *,
+    best_step: int | None = None,
+    sample: str = "",
 ) -> tuple[Path, Path]:
     """Draws the accuracy and the loss of every split over the epochs, as two pictures.
 
@@ -47,6 +51,7 @@ def draw_curves(
       directory: The folder to write to, created where missing.
       best_step: The step that the run kept, marked on the validation line, or without a validation
         row of that step on another split's line; without any row of that step nothing is marked.
+      sample: A note below the accuracy: of how many pictures it is, and how certain.
 
     Returns:
       The paths of accuracy.png and loss.png in `directory`.
@@ -57,14 +62,19 @@ def draw_curves(
     if not rows:
         raise ValueError("no rows to draw curves from: the run has recorded no metrics yet")
     accuracy = style.save(
-        curve_figure(rows, "accuracy", best_step=best_step), directory / "accuracy.png"
+        curve_figure(rows, "accuracy", best_step=best_step, sample=sample),
+        directory / "accuracy.png",
     )
     loss = style.save(curve_figure(rows, "loss", best_step=best_step), directory / "loss.png")
     return accuracy, loss
 
 
 def curve_figure(
-    rows: Sequence[Mapping[str, Any]], metric: Metric, *, best_step: int | None = None
+    rows: Sequence[Mapping[str, Any]],
+    metric: Metric,
+    *,
+    best_step: int | None = None,
+    sample: str = "",
 ) -> Figure:
     """Builds the figure of one metric's curves.
 
@@ -72,6 +82,7 @@ def curve_figure(
       rows: As in `draw_curves`.
       metric: The metric to draw.
       best_step: As in `draw_curves`.
+      sample: A note below the curves; empty: none.
 
     Returns:
       The figure, 7 inches wide.
@@ -97,6 +108,7 @@ def curve_figure(
     best = find_best(drawn, metric, best_step)
     limits = _limits(drawn, metric, best)
     notes = _notes(lines, metric, limits)
+    notes += [style.literal(sample)] if sample else []
     axes = _add_axes(figure, metric, limits, _end_labels(drawn, metric), len(notes))
     for line in drawn:
         _draw_line(axes, line)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from catsdogs_jax.statistics import wilson_interval
 from catsdogs_jax.task import Task
-from catsdogs_jax.training.intervals import wilson_interval
 
 _MOST_OF_TOP = 5
 

@@ -13,7 +13,7 @@ import numpy as np
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.feed import Feed
-from catsdogs_jax.errors import Interrupted, UserError
+from catsdogs_jax.errors import Diverged, Interrupted
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.run_folder import RunFolder, write_json
 from catsdogs_jax.training.checkpoint import Checkpoints
@@ -21,7 +21,7 @@ from catsdogs_jax.training.early_stop import EarlyStop, early_stop
 from catsdogs_jax.training.evaluation import Evaluation, GivenUp, evaluate
 from catsdogs_jax.training.optimizer import make_schedule, scaled
 from catsdogs_jax.training.plan import Plan
-from catsdogs_jax.training.preemption import Stop
+from catsdogs_jax.training.preemption import Observer, Stop, unobserved
 from catsdogs_jax.training.progress import Stopwatch
 from catsdogs_jax.training.records import Records
 from catsdogs_jax.training.state import TrainState
@@ -47,6 +47,7 @@ class Loop:
         checkpoints: Where the state is saved.
         records: Where metrics go.
         stop: May ask to stop after a step.
+        observe: Is told of each evaluation, before the state is saved.
     """
 
     config: Config
@@ -56,6 +57,7 @@ class Loop:
     checkpoints: Checkpoints
     records: Records
     stop: Stop
+    observe: Observer = unobserved
 
     def __post_init__(self) -> None:
         self.stopwatch = Stopwatch(self.config.data.batch_size)
@@ -86,7 +88,7 @@ class Loop:
 
         Raises:
             Interrupted: A signal asked to stop; the state is saved.
-            UserError: The loss is not finite any more.
+            Diverged: The loss is not finite any more.
         """
         state = self._evaluate_what_a_signal_cut_short(state, first_step)
         if self.ended_early() is not None:
@@ -163,6 +165,7 @@ class Loop:
         validation = {"epoch": epoch, "accuracy": result.accuracy, "loss": result.loss}
         metrics = {"train": {**train, "learning_rate": rate}, "validation": validation}
         self.records.write(step, metrics, speed)
+        self.observe(step / self.plan.steps, validation)
         return self.trainer.reset_sums(state), validation, self._preprocessing(result)
 
     def _evaluate(self, state: TrainState, step: int) -> Evaluation:
@@ -230,7 +233,7 @@ class Loop:
             sound = dataclasses.replace(state, failed=sound)
             self.checkpoints.save(sound, step - 1, self.dataset.preprocessing, None)
             self.checkpoints.wait()
-        raise UserError(
+        raise Diverged(
             f"the training loss is {told['loss']} at step {step} (gradient norm "
             f"{told['gradient_norm']}, learning rate {rate:g}) of the pictures "
             f"{', '.join(map(repr, files[:_FILES_NAMED]))}{' ...' * (len(files) > _FILES_NAMED)}, "
@@ -245,7 +248,7 @@ class Loop:
             return
         self.checkpoints.save(state, step, self.dataset.preprocessing, None)
         self.checkpoints.wait()
-        raise UserError(
+        raise Diverged(
             f"the validation loss is {loss} at step {step}, though every training loss was finite; "
             f"the state is saved as step {step}: look at the validation pictures, or try a lower "
             "--config.train.learning_rate in a new --workdir"

@@ -1,7 +1,7 @@
 """Statistics of predictions, on the host, from well-kept libraries.
 
-SciPy's and scikit-learn's modules are imported where they are used: at the end of a run, not while
-it waits to begin.
+scikit-learn's modules are imported where they are used: at the end of a run, not while it waits to
+begin.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from catsdogs_jax.statistics import wilson_interval
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.class_metrics import (
     binary_metrics,
@@ -16,7 +17,6 @@ from catsdogs_jax.training.class_metrics import (
     multilabel_metrics,
 )
 from catsdogs_jax.training.evaluation import Evaluation
-from catsdogs_jax.training.intervals import wilson_interval
 
 _CALIBRATION_BINS = 15
 

@@ -1,5 +1,6 @@
-"""SIGTERM and Ctrl-C ask a run to save and stop; a second one ends it at once."""
+"""Who may end a run early: SIGTERM and Ctrl-C (a second one at once), or an observer."""
 
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Protocol, Self
 
@@ -12,6 +13,15 @@ class Stop(Protocol):
     def requested(self, step: int) -> int | None:
         """Returns the number of the signal to stop for after this step, or none."""
         ...
+
+
+Observer = Callable[[float, Mapping[str, float]], None]
+"""Is told, at each evaluation, the share of the run that is done and the validation metrics (epoch,
+accuracy, loss). What it raises ends the run without a result; what was saved before stays."""
+
+
+def unobserved(share: float, metrics: Mapping[str, float]) -> None:
+    """Lets a run go its way."""
 
 
 class SignalStop:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from catsdogs_jax.statistics import wilson_interval
 from catsdogs_jax.training.plan import Plan
 
 HIGH_DATA_WAIT = 0.1
@@ -57,10 +58,12 @@ class Progress:
         first_step: Steps that an earlier run has finished.
         batch: Pictures in a step.
         in_memory: Whether the training pictures are kept decoded.
+        held_out: Number of validation pictures.
     """
 
-    def __init__(self, plan: Plan, first_step: int, batch: int, *, in_memory: bool):
+    def __init__(self, plan: Plan, first_step: int, batch: int, *, in_memory: bool, held_out: int):
         self._plan, self._batch, self._in_memory = plan, batch, in_memory
+        self._held_out, self._legend = held_out, True
         self._start = time.perf_counter()
         self._first = first_step
         self._console = Console(highlight=False, soft_wrap=True)
@@ -89,12 +92,20 @@ class Progress:
         self, step: int, metrics: Mapping[str, Mapping[str, float]], speed: Mapping[str, float]
     ) -> None:
         """Prints one line for an evaluation."""
+        if self._legend:
+            self._legend = False
+            self._console.print(
+                "accuracies: train, over the pictures since the last line while it learns from "
+                f"them; validation, n = {self._held_out:,} [95 % interval]",
+                markup=False,
+            )
         width = len(str(self._plan.steps))
         whole = self._plan.epoch(self._plan.steps)
         parts = [f"epoch {self._plan.epoch(step):5.1f}/{whole:g}  step {step:{width}}"]
         for split, values in metrics.items():
             accuracy, loss = 100 * values["accuracy"], values["loss"]
-            parts.append(f"{split} accuracy {accuracy:5.1f} %  loss {loss:.3f}")
+            interval = self._interval(values["accuracy"]) if split == "validation" else ""
+            parts.append(f"{split} accuracy {accuracy:5.1f} %{interval}  loss {loss:.3f}")
         if speed:
             rate, wait = speed["images_per_second"], speed["data_wait"]
             parts.append(f"{rate:.0f} images/s  wait {wait:.1%}")
@@ -105,6 +116,10 @@ class Progress:
                 "--config.data.disk_cache_mb so that they are decoded once, or store them smaller",
                 markup=False,
             )
+
+    def _interval(self, accuracy: float) -> str:
+        low, high = wilson_interval(round(accuracy * self._held_out), self._held_out)
+        return f" [{100 * low:.1f}, {100 * high:.1f}]"
 
     def close(self) -> None:
         """Removes the bar."""

@@ -8,6 +8,7 @@ import pytest
 from sklearn import metrics
 
 from catsdogs_jax.headline import class_lines, split_line
+from catsdogs_jax.statistics import wilson_interval
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.class_metrics import (
     binary_metrics,
@@ -16,7 +17,6 @@ from catsdogs_jax.training.class_metrics import (
     top_k,
 )
 from catsdogs_jax.training.evaluation import Evaluation
-from catsdogs_jax.training.intervals import wilson_interval
 from catsdogs_jax.training.metrics import split_summary
 
 RNG = np.random.default_rng(0)

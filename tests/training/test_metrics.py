@@ -9,7 +9,6 @@ from catsdogs_jax.training.evaluation import Evaluation
 from catsdogs_jax.training.metrics import (
     expected_calibration_error,
     split_summary,
-    wilson_interval,
 )
 
 RNG = np.random.default_rng(0)
@@ -23,13 +22,6 @@ def summary(task: Task, logits: np.ndarray, labels: list[tuple[int, ...]]) -> di
     correct = np.asarray(task.correct(logits, targets))  # type: ignore[arg-type]
     evaluation = Evaluation(logits, loss=0.5, accuracy=float(correct.mean()))
     return split_summary(evaluation, targets, task)
-
-
-def test_the_wilson_interval_is_the_published_one() -> None:
-    # Newcombe, 1998, Statistics in Medicine 17, table I: 81 of 263.
-    assert wilson_interval(81, 263) == pytest.approx([0.2553, 0.3662], abs=5e-5)
-    assert wilson_interval(0, 10)[0] == 0
-    assert wilson_interval(10, 10)[1] == 1
 
 
 def test_a_binary_summary_agrees_with_itself_and_scikit_learn() -> None:

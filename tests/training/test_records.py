@@ -22,7 +22,7 @@ def metrics(step: int) -> dict[str, dict[str, float]]:
 
 
 def write(folder: Path, config: Config, steps: range, resume_after: int = 0) -> None:
-    progress = Progress(make_plan(config, 24), resume_after, 8, in_memory=False)
+    progress = Progress(make_plan(config, 24), resume_after, 8, in_memory=False, held_out=9)
     with Records(folder, folder / "metrics.jsonl", resume_after, progress) as records:
         for step in steps:
             records.write(step, metrics(step), SPEED)
@@ -67,7 +67,8 @@ def test_lines_are_plain_where_there_is_no_terminal(
     write(tmp_path, tiny(), range(3, 4))
     out = capsys.readouterr().out
     assert "\x1b" not in out
-    first, remedy = out.splitlines()
+    legend, first, remedy = out.splitlines()
+    assert "validation, n = 9 [95 % interval]" in legend
     for words in ("step 3", "train accuracy  50.0 %", "validation accuracy", "100 images/s"):
         assert words in first
     assert "wait 50.0%" in first

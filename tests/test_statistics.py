@@ -1,0 +1,40 @@
+"""Promises of intervals and tests: the published numbers."""
+
+import pytest
+
+from catsdogs_jax.statistics import (
+    mcnemar_p,
+    mean_interval,
+    paired_difference_interval,
+    wilson_interval,
+)
+
+
+def test_the_wilson_interval_is_the_published_one() -> None:
+    # Newcombe, 1998, Statistics in Medicine 17, table I: 81 of 263.
+    assert wilson_interval(81, 263) == pytest.approx([0.2553, 0.3662], abs=5e-5)
+    assert wilson_interval(0, 10)[0] == 0
+    assert wilson_interval(10, 10)[1] == 1
+
+
+def test_mcnemars_exact_test_counts_both_tails() -> None:
+    # Of 17 pictures on which the runs differ, 5 or fewer, or 12 or more: twice 9,402 of 2^17 ways.
+    assert mcnemar_p(5, 12) == pytest.approx(2 * 9_402 / 2**17)
+    assert mcnemar_p(12, 5) == mcnemar_p(5, 12)
+    assert mcnemar_p(0, 0) == 1
+    assert mcnemar_p(0, 8) == pytest.approx(2 / 2**8)
+
+
+def test_the_paired_interval_is_the_published_one() -> None:
+    # Newcombe, 1998, Statistics in Medicine 17, 2635-2650, method 10: (36, 12, 2, 0) of 50.
+    assert paired_difference_interval(36, 2, 12, 0) == pytest.approx([0.0569, 0.3404], abs=5e-5)
+    low, high = paired_difference_interval(36, 12, 2, 0)
+    assert [-high, -low] == pytest.approx([0.0569, 0.3404], abs=5e-5)
+    assert paired_difference_interval(0, 0, 10, 0)[1] == pytest.approx(1, abs=0.01)
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    # t(0.975, 2 degrees of freedom) is 4.303; the standard error here is 0.1 / sqrt(3).
+    reach = 4.302653 * 0.1 / 3**0.5
+    assert mean_interval([0.4, 0.5, 0.6]) == pytest.approx([0.5 - reach, 0.5 + reach], abs=1e-6)
+    assert mean_interval([0.5, 0.5]) == [0.5, 0.5]
