@@ -73,6 +73,34 @@ def config_to_dict(config: Config) -> dict[str, Any]:
     return _listed(dataclasses.asdict(config))
 
 
+def checked(key: str, value: Any) -> Any:
+    """Returns a value as the config would hold it under a dotted key.
+
+    Raises:
+        UserError: The key is unknown, or the value has the wrong type or is out of bounds.
+    """
+    value = _coerce(value, _annotation(key), key)
+    _check_bounds(value, dict(_leaves(Config))[key].metadata, key)
+    return value
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """Returns the config with other values under dotted keys, checked as a whole.
+
+    Raises:
+        UserError: As `config_from_dict`.
+    """
+    tree = config_to_dict(config)
+    for key, value in values.items():
+        _set_path(tree, key, value)
+    return config_from_dict(tree)
+
+
+def changed_values(config: Config) -> dict[str, Any]:
+    """Returns, as nested dicts, only what differs from the defaults: what a config file holds."""
+    return _changed(config_to_dict(config), config_to_dict(Config()))
+
+
 def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Returns one "key: old -> new" for each leaf in which two config dicts differ."""
     lines = []
@@ -368,6 +396,18 @@ def _exactly_one(group: str, **values: Any) -> None:
             f"give exactly one of {', '.join(others)} and {last}: "
             f"{' and '.join(given) or 'none of them'} {'is' if not given else 'are'} set."
         )
+
+
+def _changed(tree: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            value = _changed(value, default[key])
+            if value:
+                kept[key] = value
+        elif value != default[key]:
+            kept[key] = value
+    return kept
 
 
 def _listed(value: Any) -> Any:

@@ -10,8 +10,9 @@ from catsdogs_jax.config import Config
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.training.formulation import MachineMemory, from_dict
 from catsdogs_jax.training.plan import Plan
+from catsdogs_jax.training.recipe import Teacher
 from catsdogs_jax.training.sharding import Sharding
-from catsdogs_jax.training.trainer import Teacher, Trainer, build_trainer, formulations
+from catsdogs_jax.training.trainer import Trainer, build_trainer, formulations
 
 _TIMED_STEPS = 4
 

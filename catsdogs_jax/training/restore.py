@@ -9,9 +9,10 @@ from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.formulation import Formulation, from_dict
+from catsdogs_jax.training.recipe import abstract_model
 from catsdogs_jax.training.sharding import Sharding
 from catsdogs_jax.training.state import Params, split_model
-from catsdogs_jax.training.trainer import abstract_model, formulations
+from catsdogs_jax.training.trainer import formulations
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,9 @@ from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.distillation import Distillation
+from catsdogs_jax.training.recipe import Teacher
 from catsdogs_jax.training.restore import restore_best
 from catsdogs_jax.training.sharding import Sharding
-from catsdogs_jax.training.trainer import Teacher
 
 
 def load_teacher(

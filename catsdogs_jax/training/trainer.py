@@ -9,22 +9,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.stages import Compiled
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.pipeline import Batch, PictureSet
-from catsdogs_jax.models import Model, build_model, uses_kernels
+from catsdogs_jax.models import Model, uses_kernels
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.training.compilation import compile_or_recall
-from catsdogs_jax.training.distillation import Distillation, Variables
 from catsdogs_jax.training.formulation import Formulation, candidates, kernel_count
-from catsdogs_jax.training.layer_decay import with_layer_decay
-from catsdogs_jax.training.optimizer import make_optimizer, scaled
 from catsdogs_jax.training.plan import Plan
-from catsdogs_jax.training.remat import check_blocks
+from catsdogs_jax.training.recipe import Teacher, abstract_model, first_state, make_recipe
 from catsdogs_jax.training.sharding import Sharding
-from catsdogs_jax.training.state import Params, Sums, TrainState, create_state, split_model
+from catsdogs_jax.training.state import Params, Sums, TrainState, split_model
 from catsdogs_jax.training.step import EvalRecipe, Recipe, eval_step, train_step
 
 
@@ -86,19 +82,6 @@ class CompiledStep:
             return self.compiled(*arguments, *self._always)
         except TypeError as error:
             raise TypeError(f"the {self.name} step is compiled once per run: {error}") from error
-
-
-@dataclasses.dataclass(frozen=True)
-class Teacher:
-    """A trained model that another learns from; no part of any saved state.
-
-    Attributes:
-        distillation: Its static part.
-        variables: Its parameters and statistics, on the devices.
-    """
-
-    distillation: Distillation
-    variables: Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,9 +154,9 @@ def build_trainer(
     formulation = formulation or formulations(config, preprocessing, sharding)[0]
     sharding.check_batch("train.microbatch", formulation.microbatch)
     shown, config = abstract_model(config, preprocessing), formulation.apply(config)
-    graphdef, params, statistics = split_model(abstract_model(config, preprocessing))
+    _, params, statistics = split_model(abstract_model(config, preprocessing))
     batch, eval_batch = config.data.batch_size, evaluation_batch(config, sharding)
-    recipe = _recipe(config, preprocessing, sharding, plan, shown, graphdef, class_weights, teacher)
+    recipe = make_recipe(config, preprocessing, sharding, plan, class_weights, teacher)
     initialize = _initializer(config, preprocessing, recipe, sharding)
     state = sharding.abstract(jax.eval_shape(initialize))
     fed = _abstract_batch(preprocessing, batch, sharding)
@@ -190,7 +173,7 @@ def build_trainer(
     passes = formulation.evaluation_pass(
         eval_batch, preprocessing.image_size, sharding, kernel_count(params)
     )
-    eval_recipe = EvalRecipe(graphdef, preprocessing, passes, recipe.gather)
+    eval_recipe = EvalRecipe(recipe.graphdef, preprocessing, passes, recipe.gather)
     evaluate = compile_evaluation(eval_recipe, params, statistics, eval_batch, sharding)
     return Trainer(
         recipe=recipe,
@@ -203,40 +186,6 @@ def build_trainer(
         model=shown,
         formulation=formulation,
         abstract_batch=fed,
-    )
-
-
-def _recipe(
-    config: Config,
-    preprocessing: Preprocessing,
-    sharding: Sharding,
-    plan: Plan,
-    model: Model,
-    graphdef: Any,
-    class_weights: tuple[float, ...],
-    teacher: Teacher | None,
-) -> Recipe:
-    """Returns the static part of the training step of a config that pins its formulation."""
-    if config.train.remat == "blocks":
-        check_blocks(model, config.model.name, preprocessing.image_size)
-    optimizer = make_optimizer(scaled(config), plan.steps)
-    return Recipe(
-        graphdef=graphdef,
-        preprocessing=preprocessing,
-        augment=config.augment,
-        optimizer=with_layer_decay(optimizer, model, config.finetune.layer_decay),
-        seed=config.seed,
-        loss=config.train.loss,
-        focal_gamma=config.train.focal_gamma,
-        label_smoothing=config.train.label_smoothing,
-        class_weights=class_weights,
-        average_decay=config.train.ema_decay,
-        microbatch=config.train.microbatch or config.data.batch_size,
-        devices=sharding.device_count,
-        looped=sharding.platform != "cpu",
-        distillation=teacher and teacher.distillation,
-        remat=config.train.remat,
-        gather=sharding.gathered if sharding.group > 1 else None,
     )
 
 
@@ -290,11 +239,6 @@ def compile_evaluation(
     )
 
 
-def abstract_model(config: Config, preprocessing: Preprocessing) -> Any:
-    """Returns the model with shapes in place of parameters."""
-    return nnx.eval_shape(lambda: _build(config, preprocessing))
-
-
 def evaluation_batch(config: Config, sharding: Sharding) -> int:
     """Returns the pictures in an evaluation batch: as configured, rounded up to the devices."""
     wanted = config.eval.batch_size or config.data.batch_size
@@ -308,19 +252,11 @@ def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     )
 
 
-def _build(config: Config, preprocessing: Preprocessing) -> Any:
-    rngs = nnx.Rngs(jax.random.key(config.seed))
-    size, outputs = preprocessing.image_size, preprocessing.task.outputs
-    return build_model(config.model, size, outputs, rngs)
-
-
 def _initializer(
     config: Config, preprocessing: Preprocessing, recipe: Recipe, sharding: Sharding
 ) -> Callable[[], TrainState]:
     def initialize() -> TrainState:
-        _, params, statistics = split_model(_build(config, preprocessing))
-        average = config.train.ema_decay > 0
-        return create_state(params, statistics, recipe.optimizer, average=average)
+        return first_state(config, preprocessing, recipe.optimizer, config.seed)
 
     if sharding.group == 1:
         return jax.jit(initialize, out_shardings=sharding.replicated)

@@ -18,10 +18,11 @@ from catsdogs_jax.task import Kind, Task
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.distillation import Distillation
 from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.recipe import Teacher
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import split_model
 from catsdogs_jax.training.teacher import _order, load_teacher
-from catsdogs_jax.training.trainer import Teacher, build_trainer
+from catsdogs_jax.training.trainer import build_trainer
 
 Tiny = Callable[..., Config]
 

@@ -1,0 +1,1 @@
+"""The search over settings: its space, its study, its trials, and populations in one program."""

@@ -1,0 +1,94 @@
+"""The static part of a training step, and the state that it begins with."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+from flax import nnx
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.models import build_model
+from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.training.distillation import Distillation, Variables
+from catsdogs_jax.training.layer_decay import with_layer_decay
+from catsdogs_jax.training.optimizer import make_optimizer, scaled
+from catsdogs_jax.training.plan import Plan
+from catsdogs_jax.training.remat import check_blocks
+from catsdogs_jax.training.sharding import Sharding
+from catsdogs_jax.training.state import TrainState, create_state, split_model
+from catsdogs_jax.training.step import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """A trained model that another learns from; no part of any saved state.
+
+    Attributes:
+        distillation: Its static part.
+        variables: Its parameters and statistics, on the devices.
+    """
+
+    distillation: Distillation
+    variables: Variables
+
+
+def make_recipe(
+    config: Config,
+    preprocessing: Preprocessing,
+    sharding: Sharding,
+    plan: Plan,
+    class_weights: tuple[float, ...],
+    teacher: Teacher | None = None,
+) -> Recipe:
+    """Returns the static part of the training step of a config that pins its formulation.
+
+    Arguments are those of `trainer.build_trainer`.
+
+    Raises:
+        UserError: The model has no blocks to compute again.
+    """
+    model = abstract_model(config, preprocessing)
+    if config.train.remat == "blocks":
+        check_blocks(model, config.model.name, preprocessing.image_size)
+    optimizer = make_optimizer(scaled(config), plan.steps)
+    return Recipe(
+        graphdef=split_model(model)[0],
+        preprocessing=preprocessing,
+        augment=config.augment,
+        optimizer=with_layer_decay(optimizer, model, config.finetune.layer_decay),
+        seed=config.seed,
+        loss=config.train.loss,
+        focal_gamma=config.train.focal_gamma,
+        label_smoothing=config.train.label_smoothing,
+        class_weights=class_weights,
+        average_decay=config.train.ema_decay,
+        microbatch=config.train.microbatch or config.data.batch_size,
+        devices=sharding.device_count,
+        looped=sharding.platform != "cpu",
+        distillation=teacher and teacher.distillation,
+        remat=config.train.remat,
+        gather=sharding.gathered if sharding.group > 1 else None,
+    )
+
+
+def abstract_model(config: Config, preprocessing: Preprocessing) -> Any:
+    """Returns the model with shapes in place of parameters."""
+    return nnx.eval_shape(lambda: _build(config, preprocessing, config.seed))
+
+
+def first_state(
+    config: Config,
+    preprocessing: Preprocessing,
+    optimizer: optax.GradientTransformation,
+    seed: int | jax.Array,
+) -> TrainState:
+    """Returns the state before the first step of a run of this seed."""
+    _, params, statistics = split_model(_build(config, preprocessing, seed))
+    return create_state(params, statistics, optimizer, average=config.train.ema_decay > 0)
+
+
+def _build(config: Config, preprocessing: Preprocessing, seed: int | jax.Array) -> Any:
+    rngs = nnx.Rngs(jax.random.key(seed))
+    size, outputs = preprocessing.image_size, preprocessing.task.outputs
+    return build_model(config.model, size, outputs, rngs)
