@@ -1,16 +1,19 @@
 """python -m tests.faults --count 200 --seed 0: injects faults, prints what survived."""
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.faults.harness import Harness, Outcome
+from tests.faults.harness import Harness, Missed, Outcome
 from tests.faults.kinds import KINDS
+
+_TRIES = 20
 
 
 def inject(folder: Path, count: int, seed: int, kinds: Sequence[str]) -> list[Outcome]:
@@ -19,11 +22,18 @@ def inject(folder: Path, count: int, seed: int, kinds: Sequence[str]) -> list[Ou
     outcomes = []
     for number in range(count):
         kind = kinds[number % len(kinds)]
-        lost = KINDS[kind](harness)
+        lost = _until_it_meets_something(KINDS[kind], harness)
         outcomes.append(Outcome(kind, lost))
         if lost:
             print(f"fault {number} of seed {seed}, {kind}: {lost}", flush=True)
     return outcomes
+
+
+def _until_it_meets_something(fault: Callable[[Harness], str], harness: Harness) -> str:
+    for _ in range(_TRIES):
+        with contextlib.suppress(Missed):
+            return fault(harness)
+    return f"the fault met nothing in {_TRIES} runs"
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

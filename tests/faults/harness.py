@@ -34,6 +34,10 @@ class Outcome:
     lost: str
 
 
+class Missed(Exception):
+    """The fault met nothing, for example a kill that came after the end: it does not count."""
+
+
 class Harness:
     """Runs on tiny pictures, a reference that no fault met, and what is compared with it.
 
@@ -91,8 +95,9 @@ class Harness:
         process = self.start(run)
         while process.is_alive() and not moment():
             time.sleep(0.0005)
-        if process.pid and process.is_alive():
-            os.kill(process.pid, number)
+        if process.pid is None or not process.is_alive():
+            raise Missed
+        os.kill(process.pid, number)
         return _end_of(process)
 
     def verdict(self, run: Path) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.faults.harness import Harness
+from tests.faults.harness import Harness, Missed
 
 
 def killed(harness: Harness) -> str:
@@ -66,7 +66,9 @@ def disk_full(harness: Harness) -> str:
     code, said = harness.finish(run, largest_file=harness.random.randint(300, 6000))
     if code not in (0, 2):
         return f"exit code {code}: {said[-500:]}"
-    if code == 2 and "error: " not in said:
+    if code == 0:
+        raise Missed
+    if "error: " not in said:
         return f"no reason given: {said[-500:]}"
     return harness.verdict(run)
 
@@ -95,7 +97,9 @@ def second_run(harness: Harness) -> str:
     shutil.copy(f"{run}.log", f"{run}.first.log")
     code, said = harness.finish(run)
     first.join()
-    if first.exitcode or code not in (0, 2) or (code == 2 and "another run" not in said):
+    if code == 0:  # The first had ended.
+        raise Missed
+    if first.exitcode or code != 2 or "another run" not in said:
         return f"exit codes {first.exitcode} and {code}: {said[-300:]}"
     return harness.verdict(run)
 
