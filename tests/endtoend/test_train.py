@@ -104,6 +104,9 @@ def test_a_run_leaves_everything_that_the_run_folder_promises(tiny: Tiny, tmp_pa
     assert "predict" in farewell
     assert str(workdir) in farewell
     assert "100.0% of 9 pictures" in farewell
+    assert "chosen by validation accuracy: optimistic on validation" in farewell
+    assert values["chosen_on"] == "validation"
+    assert values["history"]["best_accuracy_ci95"] == split["accuracy_ci95"]
 
 
 @pytest.mark.parametrize(
@@ -215,6 +218,7 @@ def test_evaluate_and_predict_agree_with_the_run(
     expected, found = trained.values["splits"]["validation"], measured.values["splits"]["test"]
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
     assert found["confusion_matrix"] == expected["confusion_matrix"]
+    assert measured.values["seen"] == {"train": 0, "validation": 9}
     (colours / "validation/red/bad.jpg").write_bytes(b"<html>")
     capsys.readouterr()
     predict_command.main(["--workdir", str(workdir), str(colours / "validation")])
