@@ -12,15 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Padding = str | int | Sequence[tuple[int, int]]
-"""As TensorFlow's "SAME" (the odd row goes to the bottom) or "VALID", the same number of zeros on
-all sides as in PyTorch, or (before, after) for rows and columns."""
+from catsdogs_jax.models.convolution import Padding, Pads, explicit_padding, kernel_gradient
 
-_Pads = tuple[tuple[int, int], tuple[int, int]]
-
-_BLOCKS = 8
-"""Blocks of rows that are added up before the sum over all places. XLA's CPU backend adds blocks at
-the speed of the vectors, but reduces one value after the other."""
+_BLOCKS = {1: 8, 2: 8, 3: 8}
+"""Blocks of rows that are added up before the sum over all places, by the side of the kernel; of
+larger ones 4. XLA's CPU backend adds blocks at the speed of the vectors, but reduces one value
+after the other. More blocks are faster to run and slower to compile."""
 
 
 def depthwise_conv(
@@ -44,40 +41,21 @@ def depthwise_conv(
     return _depthwise(x, kernel, stride, explicit_padding(padding, x.shape[1:3], shape, stride))
 
 
-def explicit_padding(
-    padding: Padding, size: Sequence[int], window: Sequence[int], stride: int
-) -> _Pads:
-    """Returns the zeros before and after rows and columns.
-
-    Args:
-        padding: See `Padding`.
-        size: Rows and columns of the picture.
-        window: Rows and columns of the kernel.
-        stride: Step of the window.
-    """
-    if isinstance(padding, int):
-        return (padding, padding), (padding, padding)
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(size, window, (stride, stride), padding)
-    (top, bottom), (left, right) = padding
-    return (int(top), int(bottom)), (int(left), int(right))
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _depthwise(x: jax.Array, kernel: jax.Array, stride: int, pads: _Pads) -> jax.Array:
+def _depthwise(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Array:
     shifted = functools.partial(_shifted, stride=stride, pads=pads)
     native = functools.partial(_native, stride=stride, pads=pads)
     return lax.platform_dependent(x, kernel.astype(x.dtype), cpu=shifted, default=native)
 
 
 def _forward(
-    x: jax.Array, kernel: jax.Array, stride: int, pads: _Pads
+    x: jax.Array, kernel: jax.Array, stride: int, pads: Pads
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _depthwise(x, kernel, stride, pads), (x, kernel)
 
 
 def _backward(
-    stride: int, pads: _Pads, kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+    stride: int, pads: Pads, kept: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
     rounded = kernel.astype(x.dtype)
@@ -95,7 +73,7 @@ def _backward(
         x,
         gradient,
         cpu=functools.partial(_shifted_kernel_gradient, **options),
-        default=functools.partial(_native_kernel_gradient, **options),
+        default=functools.partial(kernel_gradient, groups=x.shape[-1], **options),
     )
     return to_input, to_kernel.astype(kernel.dtype)
 
@@ -103,7 +81,7 @@ def _backward(
 _depthwise.defvjp(_forward, _backward)
 
 
-def _native(x: jax.Array, kernel: jax.Array, stride: int, pads: _Pads) -> jax.Array:
+def _native(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Array:
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -114,30 +92,7 @@ def _native(x: jax.Array, kernel: jax.Array, stride: int, pads: _Pads) -> jax.Ar
     )
 
 
-def _native_kernel_gradient(
-    x: jax.Array, gradient: jax.Array, shape: Sequence[int], stride: int, pads: _Pads
-) -> jax.Array:
-    """The convolution of the pictures with the gradient, float32 [k, k, 1, channels]."""
-    # What the window never reached at the end is cut off: the padding there may be negative.
-    ends = [
-        side + (count - 1) * stride - size - before
-        for side, count, size, (before, _) in zip(
-            shape[:2], gradient.shape[1:3], x.shape[1:3], pads, strict=True
-        )
-    ]
-    return lax.conv_general_dilated(
-        x,
-        gradient,
-        (1, 1),
-        [(before, end) for (before, _), end in zip(pads, ends, strict=True)],
-        rhs_dilation=(stride, stride),
-        dimension_numbers=("CHWN", "IHWO", "HWNC"),
-        batch_group_count=x.shape[-1],
-        preferred_element_type=jnp.float32,
-    )
-
-
-def _shifted(x: jax.Array, kernel: jax.Array, stride: int, pads: _Pads) -> jax.Array:
+def _shifted(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Array:
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     rows, columns = (
         (size - side) // stride + 1
@@ -151,7 +106,7 @@ def _shifted(x: jax.Array, kernel: jax.Array, stride: int, pads: _Pads) -> jax.A
 
 
 def _spread(
-    gradient: jax.Array, kernel: jax.Array, stride: int, pads: _Pads, size: Sequence[int]
+    gradient: jax.Array, kernel: jax.Array, stride: int, pads: Pads, size: Sequence[int]
 ) -> jax.Array:
     """The transpose of `_shifted`: gradients with zeros between them, and the kernel turned."""
     edges = [
@@ -166,11 +121,11 @@ def _spread(
 
 
 def _shifted_kernel_gradient(
-    x: jax.Array, gradient: jax.Array, shape: Sequence[int], stride: int, pads: _Pads
+    x: jax.Array, gradient: jax.Array, shape: Sequence[int], stride: int, pads: Pads
 ) -> jax.Array:
     """Sums over pictures and places of shifted picture times gradient, [k, k, 1, channels]."""
     rows, columns = gradient.shape[1:3]
-    block = -(-rows // _BLOCKS)
+    block = -(-rows // _BLOCKS.get(shape[0], 4))
     blocks = -(-rows // block)
     more = blocks * block - rows  # Rows of zeros, so that all blocks are of one size.
     gradient = jnp.pad(gradient, ((0, 0), (0, more), (0, 0), (0, 0)))

@@ -1,0 +1,103 @@
+"""Promises of the convolutions and dense layers of the models."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+from catsdogs_jax.models.convolution import Conv, Linear, Padding, convolve, explicit_padding
+from catsdogs_jax.training.sharding import make_sharding
+from catsdogs_jax.training.state import merge_model, split_model
+
+_NORMAL = nnx.initializers.normal(0.1)
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "padding"),
+    [(3, 1, "SAME"), (3, 2, 1), (4, 4, "VALID"), (1, 1, 0), (1, 2, 0)],
+)
+def test_result_and_gradients_are_those_of_the_native_operation(
+    side: int, stride: int, padding: Padding
+) -> None:
+    x = jax.random.normal(jax.random.key(0), (2, 9, 10, 3))
+    kernel = jax.random.normal(jax.random.key(1), (side, side, 3, 4))
+    pads = explicit_padding(padding, (9, 10), (side, side), stride)
+
+    def native(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        names = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=names)
+
+    @jax.jit
+    def both(x: jax.Array, kernel: jax.Array) -> list[tuple[jax.Array, ...]]:
+        results = []
+        for function in (lambda x, k: convolve(x, k, stride, padding), native):
+            found, back = jax.vjp(function, x, kernel)
+            gradient = jnp.cos(jnp.arange(found.size, dtype=jnp.float32)).reshape(found.shape)
+            results.append((found, *back(gradient)))
+        return results
+
+    ours, theirs = both(x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), ours, theirs)
+
+
+class Both(nnx.Module):
+    """A convolution and a dense layer, with biases, in bfloat16."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        options: dict[str, Any] = {"kernel_init": _NORMAL, "dtype": jnp.bfloat16, "rngs": rngs}
+        self.conv = Conv(3, 8, 3, bias=True, **options)
+        self.dense = Linear(8, 4, **options)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.dense(jax.nn.relu(self.conv(x)))
+
+
+def gradient_of(images: jax.Array, *, exact: bool) -> Any:
+    """The gradient in bfloat16, or that of the same rounded numbers with all sums in float32."""
+    graphdef, params, _ = split_model(Both(nnx.Rngs(0)))
+
+    def loss(params: Any) -> jax.Array:
+        model = merge_model(graphdef, params, {})
+        if exact:
+            model.conv.type = model.dense.type = jnp.float32
+        return (model(images).astype(jnp.float32) ** 2).sum() / 1000
+
+    rounded = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16).astype(jnp.float32), params)
+    return jax.jit(jax.grad(loss))(rounded)
+
+
+def test_bfloat16_activations_leave_the_sums_of_gradients_in_float32() -> None:
+    """Of 4,096 places: a sum in bfloat16 stops growing at 256 equal terms."""
+    images = jax.random.uniform(jax.random.key(0), (4, 32, 32, 3)).astype(jnp.bfloat16)
+    found, exact = (gradient_of(images, exact=exact) for exact in (False, True))
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(exact), strict=True):
+        assert ours.dtype == jnp.float32
+        np.testing.assert_allclose(ours, theirs, rtol=0.02, atol=0.02 * np.abs(theirs).max())
+        # No gradient is a bfloat16 number in disguise.
+        assert (ours != ours.astype(jnp.bfloat16).astype(jnp.float32)).any()
+
+
+def test_devices_add_gradients_in_float32() -> None:
+    """What each device holds before they are added is float32: nothing is rounded on the way."""
+    sharding = make_sharding(8)
+    graphdef, params, _ = split_model(Both(nnx.Rngs(0)))
+
+    def loss(params: Any, images: jax.Array) -> jax.Array:
+        return merge_model(graphdef, params, {})(images).astype(jnp.float32).sum()
+
+    images = jax.ShapeDtypeStruct((8, 8, 8, 3), jnp.float32, sharding=sharding.batch)
+    jaxpr = jax.make_jaxpr(jax.grad(loss))(params, images)
+    sums = [
+        equation
+        for equation in jaxpr.jaxpr.eqns
+        if equation.primitive.name in ("conv_general_dilated", "dot_general", "reduce_sum")
+        and tuple(equation.outvars[0].aval.shape)  # pyright: ignore[reportAttributeAccessIssue]
+        in {leaf.shape for leaf in jax.tree.leaves(params)}
+    ]
+    assert len(sums) == 4
+    for equation in sums:
+        assert equation.outvars[0].aval.dtype == jnp.float32  # pyright: ignore
