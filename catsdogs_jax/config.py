@@ -89,10 +89,33 @@ class DataConfig:
 class ModelConfig:
     """Which network."""
 
-    name: str = option("seed_cnn", "A model of catsdogs_jax.models.")
-    widths: tuple[int, ...] = option((32, 32, 64), "Channels of each convolution.")
-    hidden: int = option(64, "Units of the dense layer before the head.", minimum=1)
-    dropout: float = option(0.5, "Share of hidden units dropped in training.", minimum=0, below=1)
+    name: str = option(
+        "seed_cnn", "A model of docs/models.md, or one of your own as my_package.my_module:MyModel."
+    )
+    widths: tuple[int, ...] = option(
+        (), "Channels of each stage (convolution of seed_cnn); empty: the model's own.", minimum=1
+    )
+    depths: tuple[int, ...] = option((), "Blocks of each stage; empty: the model's own.", minimum=1)
+    hidden: int | None = option(
+        None, "Units of seed_cnn's dense layer before the head; none: 64.", minimum=1
+    )
+    patch: int | None = option(
+        None, "Side of the squares that a ViT cuts pictures into; none: 16.", minimum=1
+    )
+    dropout: float | None = option(
+        None,
+        "Share of the values before the head dropped in training; none: the model's own.",
+        minimum=0,
+        below=1,
+    )
+    drop_path: float | None = option(
+        None,
+        "Share of pictures for which the last block is left out in training, earlier blocks less; "
+        "none: the model's own.",
+        minimum=0,
+        below=1,
+    )
+    antialias: bool = option(False, "Blur before each halving of the picture (resnets).")
     dtype: Literal["float32", "bfloat16"] = option(
         "float32", "Type of the activations; parameters are always float32."
     )

@@ -7,9 +7,11 @@ written as k·k shifted copies of the picture times one weight a channel each, f
 
 import functools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import lax
 
 from catsdogs_jax.models.convolution import Padding, Pads, explicit_padding, kernel_gradient
@@ -39,6 +41,27 @@ def depthwise_conv(
     """
     shape = (kernel.shape[0], kernel.shape[1])
     return _depthwise(x, kernel, stride, explicit_padding(padding, x.shape[1:3], shape, stride))
+
+
+class DepthwiseConv(nnx.Module):
+    """A filter for each channel, without bias; zeros around the picture as in TensorFlow's SAME.
+
+    Args:
+        channels: Channels of the pictures and of the result.
+        size: Rows and columns of the kernel.
+        stride: Step of the window.
+        dtype: Type of the activations.
+        rngs: Random keys of the initial kernel, He's normal.
+    """
+
+    def __init__(self, channels: int, size: int, *, stride: int = 1, dtype: Any, rngs: nnx.Rngs):
+        initial = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
+        self.kernel = nnx.Param(initial(rngs.params(), (size, size, 1, channels), jnp.float32))
+        self.stride, self.type = stride, dtype
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns [batch, ceil(h / stride), ceil(w / stride), channels]."""
+        return depthwise_conv(x.astype(self.type), self.kernel[...], self.stride)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -8,7 +8,7 @@ models/official/efficientnet/lite/efficientnet_lite_builder.py.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,10 +16,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from catsdogs_jax.config import ModelConfig
-from catsdogs_jax.models.depthwise import depthwise_conv
-from catsdogs_jax.models.dropout import Dropout
+from catsdogs_jax.models.blocks import block_end
+from catsdogs_jax.models.convolution import Conv, Linear
+from catsdogs_jax.models.depthwise import DepthwiseConv
+from catsdogs_jax.models.dropout import Dropout, DropPath, drop_path_rates
 
 _STEM, _TOP = 32, 1280
+_DROP_PATH = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +47,34 @@ _STAGES = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What differs between the networks.
+
+    Attributes:
+        width: Factor on the channels of the blocks.
+        depth: Factor on the number of blocks of a stage.
+        dropout: Share of the values before the head dropped in training.
+    """
+
+    width: float
+    depth: float
+    dropout: float
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "efficientnet_lite0": Variant(1.0, 1.0, 0.2),
+    "efficientnet_lite1": Variant(1.0, 1.1, 0.2),
+    "efficientnet_lite2": Variant(1.1, 1.2, 0.3),
+}
+
+
 class ConvNorm(nnx.Module):
     """Convolution without bias, then BatchNorm, then ReLU6 if asked for.
 
     Args:
-        inputs: Channels of the input.
-        outputs: Channels of the result.
-        kernel: Side of the kernel, pixels.
-        stride: Step of the kernel, pixels.
-        groups: 1, or the channels for a depthwise convolution.
+        conv: The convolution.
+        outputs: Channels of its result.
         activate: Whether ReLU6 follows.
         config: `dtype` and `batch_norm` are used.
         rngs: Random keys of the initial parameters.
@@ -60,42 +82,22 @@ class ConvNorm(nnx.Module):
 
     def __init__(
         self,
-        inputs: int,
+        conv: Conv | DepthwiseConv,
         outputs: int,
-        kernel: int,
-        stride: int = 1,
         *,
-        groups: int = 1,
         activate: bool = True,
         config: ModelConfig,
         rngs: nnx.Rngs,
     ):
         dtype = jnp.dtype(config.dtype)
-        self.conv = nnx.Conv(
-            inputs,
-            outputs,
-            kernel_size=(kernel, kernel),
-            strides=stride,
-            padding="SAME",
-            feature_group_count=groups,
-            use_bias=False,
-            kernel_init=nnx.initializers.variance_scaling(2.0, "fan_out", "normal"),
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.conv = conv
         self.norm = nnx.BatchNorm(outputs, momentum=0.99, epsilon=1e-3, dtype=dtype, rngs=rngs)
-        self.activate, self.stride = activate, stride
-        self.frozen = config.batch_norm == "frozen"
+        self.activate, self.frozen = activate, config.batch_norm == "frozen"
 
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """Returns [batch, ceil(h / stride), ceil(w / stride), outputs]."""
-        x = self.norm(self._convolve(x), use_running_average=self.frozen or not train)
+    def __call__(self, x: jax.Array, keys: jax.Array | None = None) -> jax.Array:
+        """Returns [batch, h', w', outputs] for [batch, h, w, inputs]; keys: in training."""
+        x = self.norm(self.conv(x), use_running_average=self.frozen or keys is None)
         return jax.nn.relu6(x) if self.activate else x
-
-    def _convolve(self, x: jax.Array) -> jax.Array:
-        if self.conv.feature_group_count == 1:
-            return self.conv(x)
-        return depthwise_conv(x, self.conv.kernel[...], self.stride)
 
 
 class Block(nnx.Module):
@@ -108,6 +110,7 @@ class Block(nnx.Module):
         outputs: Channels of the result.
         stage: Kernel and expansion.
         stride: Step of the depthwise convolution, pixels.
+        drop_path: The drop path of the branch.
         config: `dtype` and `batch_norm` are used.
         rngs: Random keys of the initial parameters.
     """
@@ -119,62 +122,63 @@ class Block(nnx.Module):
         stage: _Stage,
         stride: int,
         *,
+        drop_path: DropPath,
         config: ModelConfig,
         rngs: nnx.Rngs,
     ):
         wide = inputs * stage.expand
-        make = functools.partial(ConvNorm, config=config, rngs=rngs)
-        self.expand = make(inputs, wide, 1) if stage.expand != 1 else None
-        self.depthwise = make(wide, wide, stage.kernel, stride, groups=wide)
-        self.project = make(wide, outputs, 1, activate=False)
+        norm = functools.partial(ConvNorm, config=config, rngs=rngs)
+        pointwise = functools.partial(_conv, size=1, config=config, rngs=rngs)
+        filters = DepthwiseConv(
+            wide, stage.kernel, stride=stride, dtype=jnp.dtype(config.dtype), rngs=rngs
+        )
+        self.expand = norm(pointwise(inputs, wide), wide) if stage.expand != 1 else None
+        self.depthwise = norm(filters, wide)
+        self.project = norm(pointwise(wide, outputs), outputs, activate=False)
         self.shortcut = stride == 1 and inputs == outputs
+        self.drop_path = drop_path
 
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """Returns [batch, ceil(h / stride), ceil(w / stride), outputs]."""
-        y = x if self.expand is None else self.expand(x, train=train)
-        y = self.project(self.depthwise(y, train=train), train=train)
-        return x + y if self.shortcut else y
+    def __call__(self, x: jax.Array, keys: jax.Array | None = None) -> jax.Array:
+        """Returns [batch, h', w', outputs] for [batch, h, w, inputs]; keys: in training."""
+        branch = x if self.expand is None else self.expand(x, keys)
+        branch = self.project(self.depthwise(branch, keys), keys)
+        return block_end(x + self.drop_path(branch, keys) if self.shortcut else branch)
 
 
 class EfficientNetLite(nnx.Module):
-    """The network, for any number of outputs and any picture size.
+    """The network, for any number of outputs.
 
     Args:
-        config: `dropout`, `dtype` and `batch_norm` are used.
-        image_size: Side of the pictures, pixels; 224, 240 and 260 are natural for Lite 0, 1, 2.
+        config: `name`, `dropout`, `drop_path`, `batch_norm` and `dtype` are used.
+        image_size: Side of the pictures, pixels; any will do.
         outputs: Number of logits.
         rngs: Random keys of the initial parameters.
-        width: Factor on the channels of the blocks.
-        depth: Factor on the number of blocks.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        *,
-        image_size: int,
-        outputs: int,
-        rngs: nnx.Rngs,
-        width: float,
-        depth: float,
-    ):
-        del image_size  # Fully convolutional: any size will do.
-        make = functools.partial(ConvNorm, config=config, rngs=rngs)
-        self.stem = make(3, _STEM, 3, 2)
-        blocks, counts, channels = [], [], _STEM
-        for number, stage in enumerate(_STAGES):
-            ends = number in (0, len(_STAGES) - 1)
-            repeats = stage.repeats if ends else math.ceil(stage.repeats * depth)
-            wanted = _round_to_eight(stage.outputs * width)
-            for repeat in range(repeats):
-                stride = stage.stride if repeat == 0 else 1
-                blocks.append(Block(channels, wanted, stage, stride, config=config, rngs=rngs))
+    def __init__(self, config: ModelConfig, *, image_size: int, outputs: int, rngs: nnx.Rngs):
+        del image_size
+        variant, norm = (
+            VARIANTS[config.name],
+            functools.partial(ConvNorm, config=config, rngs=rngs),
+        )
+        self.stem = norm(_conv(3, _STEM, size=3, stride=2, config=config, rngs=rngs), _STEM)
+        self.repeats = _repeats(variant.depth)
+        greatest = _DROP_PATH if config.drop_path is None else config.drop_path
+        blocks, channels = [], _STEM
+        for stage, rates in zip(_STAGES, drop_path_rates(greatest, self.repeats), strict=True):
+            wanted = _round_to_eight(stage.outputs * variant.width)
+            for place, rate in enumerate(rates):
+                drop_path = DropPath(rate, len(blocks) + 1)
+                stride = stage.stride if place == 0 else 1
+                block = Block(
+                    channels, wanted, stage, stride, drop_path=drop_path, config=config, rngs=rngs
+                )
+                blocks.append(block)
                 channels = wanted
-            counts.append(repeats)
-        self.blocks, self.repeats = nnx.List(blocks), tuple(counts)
-        self.top = make(channels, _TOP, 1)
-        self.dropout = Dropout(config.dropout)
-        self.head = nnx.Linear(
+        self.blocks = nnx.List(blocks)
+        self.top = norm(_conv(channels, _TOP, size=1, config=config, rngs=rngs), _TOP)
+        self.dropout = Dropout(variant.dropout if config.dropout is None else config.dropout)
+        self.head = Linear(
             _TOP,
             outputs,
             kernel_init=nnx.initializers.variance_scaling(1 / 3, "fan_out", "uniform"),
@@ -184,12 +188,10 @@ class EfficientNetLite(nnx.Module):
 
     def __call__(self, images: jax.Array, *, keys: jax.Array | None = None) -> jax.Array:
         """Returns logits [batch, outputs]; see `Model`."""
-        train = keys is not None
-        x = self.stem(images, train=train)
+        x = self.stem(images, keys)
         for block in self.blocks:
-            x = block(x, train=train)
-        x = _mean_of_places(self.top(x, train=train))
-        return self.head(self.dropout(x, keys))
+            x = block(x, keys)
+        return self.head(self.dropout(_mean_of_places(self.top(x, keys)), keys))
 
     def stages(self) -> Sequence[tuple[str, str, Any]]:
         """Returns name, description and function of each part, first to last."""
@@ -197,11 +199,10 @@ class EfficientNetLite(nnx.Module):
             ("stem", f"Conv 3×3 / 2, {_STEM} → BatchNorm → ReLU6", self.stem)
         ]
         first = 0
-        for number, (stage, repeats) in enumerate(zip(_STAGES, self.repeats, strict=True), 1):
-            blocks = self.blocks[first : first + repeats]
-            first += repeats
-            size, count = stage.kernel, f"{repeats} block" + ("s" if repeats > 1 else "")
-            text = f"Conv blocks: {count}, {size}×{size}, expand {stage.expand}"
+        for number, (stage, count) in enumerate(zip(_STAGES, self.repeats, strict=True), 1):
+            blocks = self.blocks[first : first + count]
+            first += count
+            text = f"{count} × inverted bottleneck {stage.kernel}×{stage.kernel}"
             parts.append((f"stage {number}", text, nnx.Sequential(*blocks)))
         return [
             *parts,
@@ -211,19 +212,32 @@ class EfficientNetLite(nnx.Module):
         ]
 
 
+def _conv(
+    inputs: int, outputs: int, *, size: int, stride: int = 1, config: ModelConfig, rngs: nnx.Rngs
+) -> Conv:
+    return Conv(
+        inputs,
+        outputs,
+        size,
+        stride=stride,
+        kernel_init=nnx.initializers.variance_scaling(2.0, "fan_out", "normal"),
+        dtype=jnp.dtype(config.dtype),
+        rngs=rngs,
+    )
+
+
 def _mean_of_places(x: jax.Array) -> jax.Array:
     """Returns [batch, channels] for [batch, h, w, channels]."""
     return x.mean(axis=(1, 2))
+
+
+def _repeats(depth: float) -> tuple[int, ...]:
+    """Returns the blocks of each stage; the first and the last are not scaled in Lite networks."""
+    inner = [math.ceil(stage.repeats * depth) for stage in _STAGES[1:-1]]
+    return (_STAGES[0].repeats, *inner, _STAGES[-1].repeats)
 
 
 def _round_to_eight(channels: float) -> int:
     """Rounds channels to a multiple of 8, never down by more than a tenth, as the paper's code."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
-
-
-EFFICIENTNETS: dict[str, Callable[..., EfficientNetLite]] = {
-    "efficientnet_lite0": functools.partial(EfficientNetLite, width=1.0, depth=1.0),
-    "efficientnet_lite1": functools.partial(EfficientNetLite, width=1.0, depth=1.1),
-    "efficientnet_lite2": functools.partial(EfficientNetLite, width=1.1, depth=1.2),
-}

@@ -17,8 +17,10 @@ from catsdogs_jax.config import ModelConfig
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.kernels import conv_relu_pool, supports
 from catsdogs_jax.models.blocks import block_end
+from catsdogs_jax.models.convolution import Conv, Linear
 from catsdogs_jax.models.dropout import Dropout
 
+_WIDTHS, _HIDDEN, _DROPOUT = (32, 32, 64), 64, 0.5  # The notebook's.
 _INITIAL_KERNEL = nnx.initializers.glorot_uniform()  # Keras's default, as in the notebook.
 
 
@@ -37,12 +39,11 @@ class ConvPool(nnx.Module):
     """
 
     def __init__(self, inputs: int, outputs: int, dtype: Any, *, compiled: bool, rngs: nnx.Rngs):
-        self.conv = nnx.Conv(
+        self.conv = Conv(
             inputs,
             outputs,
-            kernel_size=(3, 3),
+            3,
             padding="VALID",
-            use_bias=False,
             kernel_init=_INITIAL_KERNEL,
             dtype=dtype,
             rngs=rngs,
@@ -56,6 +57,14 @@ class ConvPool(nnx.Module):
             return conv_relu_pool(x, self.conv.kernel[...], self.bias[...])
         pooled = max_pool(self.conv(x))
         return jax.nn.relu(pooled + self.bias[...].astype(pooled.dtype).reshape(1, 1, 1, -1))
+
+
+class DenseRelu(Linear):
+    """A dense layer, then ReLU."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns [..., outputs] for [..., inputs]."""
+        return jax.nn.relu(super().__call__(x))
 
 
 def max_pool(x: jax.Array) -> jax.Array:
@@ -73,7 +82,8 @@ class SeedCNN(nnx.Module):
     """The notebook's network, for any number of outputs.
 
     Args:
-        config: `widths`, `hidden`, `dropout`, `dtype` and `convolutions` are used.
+        config: `widths`, `hidden`, `dropout`, `dtype` and `convolutions` are used; what is not set
+            is as in the notebook.
         image_size: Side of the pictures, pixels.
         outputs: Number of logits.
         rngs: Random keys of the initial parameters.
@@ -83,37 +93,36 @@ class SeedCNN(nnx.Module):
     """
 
     def __init__(self, config: ModelConfig, *, image_size: int, outputs: int, rngs: nnx.Rngs):
+        widths, hidden = config.widths or _WIDTHS, config.hidden or _HIDDEN
         dtype = jnp.dtype(config.dtype)
         compiled = config.convolutions == "compiled"
         side, channels, blocks = image_size, 3, []
-        for width in config.widths:
+        for width in widths:
             side = (side - 2) // 2
             if side < 1:
                 raise UserError(
-                    f"data.image_size is {image_size}: too small for {len(config.widths)} "
+                    f"data.image_size is {image_size}: too small for {len(widths)} "
                     "convolutions with pooling; give a larger size or fewer model.widths"
                 )
             blocks.append(ConvPool(channels, width, dtype, compiled=compiled, rngs=rngs))
             channels = width
         self.blocks = nnx.List(blocks)
-        self.hidden = nnx.Linear(
+        self.hidden = DenseRelu(
             side * side * channels,
-            config.hidden,
+            hidden,
             kernel_init=_INITIAL_KERNEL,
             dtype=dtype,
             rngs=rngs,
         )
-        self.dropout = Dropout(config.dropout)
-        self.head = nnx.Linear(
-            config.hidden, outputs, kernel_init=_INITIAL_KERNEL, dtype=dtype, rngs=rngs
-        )
+        self.dropout = Dropout(_DROPOUT if config.dropout is None else config.dropout)
+        self.head = Linear(hidden, outputs, kernel_init=_INITIAL_KERNEL, dtype=dtype, rngs=rngs)
 
     def __call__(self, images: jax.Array, *, keys: jax.Array | None = None) -> jax.Array:
         """Returns logits [batch, outputs]; see `Model`."""
         x = images
         for block in self.blocks:
             x = block_end(block(x))
-        x = jax.nn.relu(self.hidden(x.reshape(x.shape[0], -1)))
+        x = self.hidden(x.reshape(x.shape[0], -1))
         return self.head(self.dropout(x, keys))
 
     def stages(self) -> Sequence[tuple[str, str, Any]]:
@@ -126,7 +135,7 @@ class SeedCNN(nnx.Module):
         return [
             *convolutions,
             ("flatten", "Flatten", lambda x: x.reshape(x.shape[0], -1)),
-            ("hidden", f"Dense {units} → ReLU", nnx.Sequential(self.hidden, jax.nn.relu)),
+            ("hidden", f"Dense {units} → ReLU", self.hidden),
             ("dropout", f"Dropout {rate:g}", lambda x: x),
             ("head", f"Dense {self.head.out_features}", self.head),
         ]

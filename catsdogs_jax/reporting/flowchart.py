@@ -64,9 +64,11 @@ _NORM: Final = _Kind(
     style.GREEN,
     "#DFF1EB",
 )
+# "2 × basic block, 64": layers that are drawn as one.
+_BLOCKS: Final = _Kind("blocks", tuple("123456789"), style.PURPLE, "#F6E9F2")
 _PLAIN: Final = _Kind("no parameters", (), "#767676", "#F1F1F1")
-_OTHER: Final = _Kind("other", (), style.PURPLE, "#F6E9F2")
-_KINDS: Final = (_CONVOLUTION, _DENSE, _NORM, _PLAIN, _OTHER)
+_OTHER: Final = _Kind("other", (), style.BLACK, "#EDEDED")
+_KINDS: Final = (_CONVOLUTION, _DENSE, _NORM, _BLOCKS, _PLAIN, _OTHER)
 
 
 @dataclasses.dataclass(frozen=True)

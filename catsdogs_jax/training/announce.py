@@ -9,6 +9,7 @@ from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.leaks import spell
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.escaping import printable
+from catsdogs_jax.models.summary import describe_size, multiply_adds
 from catsdogs_jax.run_folder import RunFolder, write_text
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.trainer import Trainer
@@ -43,7 +44,8 @@ def announce(
     )
     write_text(folder.path / "parameters.txt", overview + "\n")
     total = parameter_overview.count_parameters(trainer.abstract_state().params)
-    print(f"model     {total:,} parameters, see {folder.path / 'parameters.txt'}")
+    work = multiply_adds(trainer.model, trainer.recipe.preprocessing.image_size)
+    print(f"model     {describe_size(total, work)}, see {folder.path / 'parameters.txt'}")
     print(f"step      {trainer.formulation}")
     steps = [trainer.train, trainer.evaluate] if plan.steps else [trainer.evaluate]
     recalled = sum(step.recalled for step in steps)
