@@ -240,7 +240,7 @@ class ResNet(nnx.Module):
         """Returns name, description and function of each part, first to last."""
         kernel = self.stem.layer.conv.kernel.shape
         pool = " → max-pool 3×3" if self.stem.pools else ""
-        stem = f"Conv {kernel[0]}×{kernel[0]}, {kernel[3]} → BN → ReLU{pool}"
+        stem = f"Conv {kernel[0]}×{kernel[0]}, {kernel[3]}, stride 2{pool}"
         stages = []
         for number, part in enumerate(self.parts, 1):
             outputs = part.blocks[0].layers[-1].conv.kernel.shape[3]

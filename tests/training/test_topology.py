@@ -53,10 +53,18 @@ def operations(code: str, *names: str) -> list[str]:
 
 
 def test_the_model_computes_in_bfloat16(code: str) -> None:
+    """All that is multiplied is bfloat16; only the sums of weight gradients are float32."""
+    types = dict(re.findall(r"(%[\w.-]+) = (\w+)\[", code))
     model = [c for c in operations(code, "convolution") if not re.search(r"hwc->|hpc->", c)]
     assert len(model) >= 5
     for convolution in model:
-        assert re.search(r" = bf16\[", convolution), convolution
+        multiplied = re.findall(r"%[\w.-]+", convolution.split("convolution(")[1].split(")")[0])
+        assert [types[name] for name in multiplied] == ["bf16", "bf16"], convolution
+
+
+def test_gradients_are_added_over_devices_in_float32(code: str) -> None:
+    for reduction in operations(code, "all-reduce"):
+        assert "bf16" not in reduction.split("all-reduce")[0], reduction
 
 
 def test_the_parameters_and_what_follows_them_stay_float32(trainer: Trainer) -> None:
