@@ -41,7 +41,7 @@ def draw_learning_rates(
     style.write(figure, _EDGE, _HEIGHT - _EDGE, title, size=style.TITLE, bold=True, va="top")
     note = "Thin: each step. Bold: their running average. What is outside the axes is left out."
     style.write(figure, _EDGE, _EDGE, note, size=style.NOTE, color=style.MUTED, va="bottom")
-    axes = _add_axes(figure, rates, smoothed, len(suggestions))
+    axes = _add_axes(figure, rates, losses, smoothed, len(suggestions))
     common: dict[str, Any] = {"color": style.BLUE, "linestyle": "-", "marker": "None"}
     axes.plot(rates, losses, linewidth=0.7, alpha=0.4, **common)
     axes.plot(rates, smoothed, linewidth=2.0, zorder=3, **common)
@@ -50,14 +50,18 @@ def draw_learning_rates(
     return style.save(figure, path)
 
 
-def _add_axes(figure: Figure, rates: np.ndarray, smoothed: np.ndarray, labels: int) -> Axes:
+def _add_axes(
+    figure: Figure, rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, labels: int
+) -> Axes:
     # An average begins with the noise of a few losses; what follows the least one is divergence,
     # which may be of any height.
     settled = smoothed[len(smoothed) // 10 :]
     fall = settled[: int(settled.argmin()) + 1]
     low, high = float(fall.min()), float(fall.max())
     span = max(high - low, 0.05 * abs(high), 1e-6)
-    bottom, top = low - 0.35 * span, high + 0.6 * span
+    # The average lags behind: most of the losses it is made of are to be seen below it.
+    lowest = float(np.quantile(losses[: len(smoothed) - len(settled) + len(fall)], 0.02))
+    bottom, top = min(low, lowest) - 0.1 * span, high + 0.6 * span
     ticks, names = style.tick_values(bottom, top, 6)
     line = style.line_height
     left = _EDGE + line(style.LABEL) + max(style.text_width(n, style.TICK) for n in names) + 0.18
