@@ -140,6 +140,58 @@ class AugmentConfig:
         above=0,
     )
     shear: float = option(0.0, "Greatest shear angle, degrees.", minimum=0, below=90)
+    rotate: float = option(0.0, "Greatest turn, degrees.", minimum=0, maximum=180)
+    translate: float = option(
+        0.0, "Greatest shift along each axis, as a share of the side.", minimum=0, below=1
+    )
+    crop: tuple[float, float] = option(
+        (1.0, 1.0),
+        "Range of the share of the area that a random crop shows; 0.25,1 is common from scratch.",
+        above=0,
+        maximum=1,
+    )
+    crop_ratio: tuple[float, float] = option(
+        (3 / 4, 4 / 3), "Range of the crop's width divided by its height.", above=0
+    )
+    brightness: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)
+    contrast: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)
+    saturation: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)
+    hue: float = option(
+        0.0, "Greatest turn of the hue, as a share of the circle.", minimum=0, maximum=0.5
+    )
+    policy: Literal["none", "trivial", "randaugment"] = option(
+        "none", "Operations drawn for each picture: one (TrivialAugment) or several (RandAugment)."
+    )
+    policy_operations: int = option(
+        2, "Operations that randaugment draws for a picture.", minimum=1, maximum=8
+    )
+    policy_strength: float | None = option(
+        None,
+        "Magnitude as a share of its range: trivial's greatest, randaugment's only; none: 1, 0.3.",
+        above=0,
+        maximum=1,
+    )
+    erase: float = option(
+        0.0, "Share of the pictures in which a rectangle is covered.", minimum=0, maximum=1
+    )
+    erase_area: tuple[float, float] = option(
+        (0.02, 1 / 3), "Range of the covered share of the area.", above=0, below=1
+    )
+    erase_fill: Literal["mean", "noise"] = option(
+        "mean", "What covers it: the picture's mean colour, or random pixels."
+    )
+    mixup: float = option(
+        0.0, "MixUp's alpha: pictures and targets are blended by Beta(alpha, alpha).", minimum=0
+    )
+    cutmix: float = option(
+        0.0, "CutMix's alpha: a rectangle of another picture is pasted, likewise.", minimum=0
+    )
+    mix_probability: float = option(
+        1.0, "Share of the pictures that are mixed, if mixup or cutmix is on.", above=0, maximum=1
+    )
+    cutmix_share: float = option(
+        0.5, "Share of cutmix among the mixed, if both are on.", above=0, below=1
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

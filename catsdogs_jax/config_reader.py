@@ -10,7 +10,6 @@ import importlib.util
 import math
 import operator
 import os
-import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +18,8 @@ from typing import Any
 
 import ml_collections
 
-from catsdogs_jax.config import Config, TrainConfig
-from catsdogs_jax.durations import seconds_of
+from catsdogs_jax.config import Config
+from catsdogs_jax.config_checks import check_together
 from catsdogs_jax.errors import UserError, nearest
 
 _BOUNDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
@@ -30,11 +29,6 @@ _BOUNDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
     "below": (operator.lt, "below"),
 }
 
-_RULES_WITH: Mapping[str, tuple[str, ...]] = {
-    "momentum": ("sgd", "muon"),
-    "betas": ("adam", "adamw", "lamb", "lion", "muon"),
-    "epsilon": ("adam", "adamw", "lamb", "muon"),
-}
 """Optimizers that have an option."""
 
 
@@ -64,7 +58,7 @@ def config_from_dict(tree: Mapping[str, Any]) -> Config:
         UserError: A key is unknown, or a value has the wrong type or is out of bounds.
     """
     config = _build(Config, tree, "")
-    _check_together(config)
+    check_together(config)
     return config
 
 
@@ -292,110 +286,6 @@ def _check_bounds(value: Any, bounds: Mapping[str, Any], key: str) -> None:
             bound = bounds.get(name)
             if bound is not None and not holds(number, bound):
                 raise UserError(f"config key {key!r} is {number}, but must be {words} {bound}.")
-
-
-def _check_together(config: Config) -> None:
-    """Checks what no single key can tell."""
-    train, evaluation = config.train, config.eval
-    _exactly_one("train", steps=train.steps, epochs=train.epochs, budget=train.budget)
-    if evaluation.every_steps is not None or evaluation.every_epochs is not None:
-        every = {"every_steps": evaluation.every_steps, "every_epochs": evaluation.every_epochs}
-        _exactly_one("eval", **every)
-    if train.budget is not None:
-        _check_budget(train.budget)
-    low, high = config.augment.zoom
-    if low > high:
-        raise UserError(f"config key 'augment.zoom' is {low}, {high}: give the smaller one first.")
-    _check_optimizer(config.train)
-    if config.train.base_batch is not None and not config.train.warmup:
-        raise UserError(
-            "train.base_batch scales the rate to the batch, which must be warmed up: "
-            "--config.train.warmup=0.05"
-        )
-    for rule in config.mesh.fsdp_rules:
-        parse_rule(rule)
-    shares = config.data.validation_share + config.data.test_share
-    if shares >= 1:
-        raise UserError(
-            f"data.validation_share + data.test_share is {shares:g}: nothing is left to train on."
-        )
-    if config.data.sampling != "natural" and config.train.class_weights != "none":
-        raise UserError(
-            f"data.sampling={config.data.sampling} and train.class_weights="
-            f"{config.train.class_weights} both even out the classes: choose one of them"
-        )
-    drawn, least = config.data.drawn_classes, 2 if config.data.drawn_animals == "one" else 1
-    if len(set(drawn)) < len(drawn) or len(drawn) < least:
-        raise UserError(
-            f"config key 'data.drawn_classes' is {', '.join(drawn) or 'empty'}, but must name "
-            f"{least} or more different species."
-        )
-    needs = {"table": ("table", config.data.table), "tfds": ("name", config.data.name)}
-    if config.data.source in needs and not needs[config.data.source][1]:
-        key = needs[config.data.source][0]
-        raise UserError(f"data.source={config.data.source} needs --config.data.{key}=...")
-
-
-def _check_optimizer(train: TrainConfig) -> None:
-    """Checks that no option is given that the rule or the schedule would ignore."""
-    if train.optimizer == "adam" and train.weight_decay:
-        raise UserError("train.weight_decay has no effect on adam: --config.train.optimizer=adamw")
-    for name, rules in _RULES_WITH.items():
-        if getattr(train, name) is not None and train.optimizer not in rules:
-            raise UserError(
-                f"train.{name} is {getattr(train, name)}, which {train.optimizer} does not have "
-                f"(but {', '.join(rules)} do): leave it out, or choose --config.train.optimizer"
-            )
-    if train.final_rate and train.schedule in ("constant", "one_cycle"):
-        raise UserError(
-            f"train.final_rate is {train.final_rate:g}, but train.schedule {train.schedule} has an "
-            "end of its own: choose linear, cosine, exponential or wsd"
-        )
-    if train.schedule == "exponential" and not train.final_rate:
-        raise UserError(
-            "train.schedule=exponential never reaches 0: give --config.train.final_rate=0.01"
-        )
-    if train.schedule == "wsd" and train.warmup + train.cooldown > 1:
-        raise UserError(
-            f"train.warmup + train.cooldown is {train.warmup + train.cooldown:g}, more than the "
-            "whole run (1): lower one of them"
-        )
-
-
-def _check_budget(text: str) -> None:
-    try:
-        seconds_of(text)
-    except ValueError as error:
-        raise UserError(f"config key 'train.budget': {error}") from error
-
-
-def parse_rule(rule: str) -> tuple[str, int | None]:
-    """Returns the regular expression and the axis of "REGEX=AXIS".
-
-    Raises:
-        UserError: It has another form.
-    """
-    pattern, _, axis = rule.rpartition("=")
-    try:
-        re.compile(pattern)
-        if not pattern or not (axis == "none" or axis.isdigit()):
-            raise ValueError
-    except (re.error, ValueError):
-        raise UserError(
-            f"mesh.fsdp_rules holds {rule!r}, but must hold REGEX=AXIS with AXIS a number or none, "
-            "for example hidden/kernel=0"
-        ) from None
-    return pattern, None if axis == "none" else int(axis)
-
-
-def _exactly_one(group: str, **values: Any) -> None:
-    given = [f"{group}.{name}" for name, value in values.items() if value is not None]
-    if len(given) != 1:
-        *others, last = (f"{group}.{name}" for name in values)
-        raise UserError(
-            f"give exactly one of {', '.join(others)} and {last}: "
-            f"{' and '.join(given) or 'none of them'} {'is' if not given else 'are'} set."
-        )
 
 
 def _changed(tree: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,16 +57,16 @@ class Task:
         """Returns the weight [n] of each picture, the mean of the weights of its classes.
 
         Args:
-            targets: Unsmoothed targets [n, outputs].
+            targets: Unsmoothed targets [n, outputs], mixed or not.
             class_weights: One weight a class; empty: all 1.
         """
         if not class_weights:
             return jnp.ones(targets.shape[0])
         weights = jnp.asarray(class_weights)
         if self.kind == "binary":
-            return jnp.where(targets[:, 0] > 0.5, weights[1], weights[0])
+            return targets[:, 0] * weights[1] + (1.0 - targets[:, 0]) * weights[0]
         counts = targets.sum(axis=-1)
-        return jnp.where(counts > 0, targets @ weights / jnp.maximum(counts, 1.0), 1.0)
+        return targets @ weights / jnp.maximum(counts, 1.0) + jnp.maximum(0.0, 1.0 - counts)
 
     def losses(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
         """Returns the cross-entropy [n], in nats, of each picture; a mean over labels if many."""
@@ -130,7 +130,10 @@ class Task:
         return temperature**2 * divergence.mean(axis=-1)
 
     def correct(self, logits: jax.Array, targets: jax.Array) -> jax.Array:
-        """Returns 1.0 for each picture [n] whose labels are all predicted, else 0.0."""
+        """Returns 1.0 for each picture [n] whose labels are all predicted, else 0.0.
+
+        Of mixed targets (MixUp, CutMix), the labels are those with the greater share.
+        """
         if self.kind == "multiclass":
             hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
         else:

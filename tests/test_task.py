@@ -124,6 +124,14 @@ def test_a_multilabel_picture_is_right_only_if_every_label_is() -> None:
     np.testing.assert_array_equal(SEVERAL.correct(logits, targets), [1, 0])
 
 
+def test_class_weights_of_mixed_targets_are_mixed() -> None:
+    mixed = jnp.array([[0.25, 0.75, 0.0]])
+    np.testing.assert_allclose(SPECIES.weights(mixed, (1.0, 2.0, 3.0)), [1.75], rtol=1e-6)
+    np.testing.assert_allclose(BINARY.weights(jnp.array([[0.25]]), (0.5, 2.0)), [0.875], rtol=1e-6)
+    half_unlabelled = jnp.array([[0.5, 0.0, 0.0]])  # A picture of an ant and one of nothing.
+    np.testing.assert_allclose(SEVERAL.weights(half_unlabelled, (3.0, 1.0, 1.0)), [2.0], rtol=1e-6)
+
+
 def test_class_weights_follow_the_true_class() -> None:
     weights = (0.5, 2.0)
     np.testing.assert_allclose(BINARY.weights(jnp.array([[0.0], [1]]), weights), weights)

@@ -2,5 +2,6 @@
 
 from catsdogs_jax.augment.affine import zoomed
 from catsdogs_jax.augment.augment import augment
+from catsdogs_jax.augment.mix import mix
 
-__all__ = ["augment", "zoomed"]
+__all__ = ["augment", "mix", "zoomed"]

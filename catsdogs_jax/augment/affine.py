@@ -1,9 +1,48 @@
-"""Flip, zoom and shear in one bilinear resampling."""
+"""Where each place of the result comes from, as one affine map, and one bilinear resampling."""
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+
+class Map(NamedTuple):
+    """Maps places in the result to places in the picture, both (y, x) from the centre.
+
+    Attributes:
+        matrix: float32 [2, 2].
+        offset: float32 [2], in sides of the (square) picture; none: zero.
+    """
+
+    matrix: jax.Array
+    offset: jax.Array | None = None
+
+
+def after(outer: Map, inner: Map) -> Map:
+    """Returns `inner` followed by `outer`: what `inner` shows of the picture that `outer` shows."""
+    matrix = _product(outer.matrix, inner.matrix)
+    if inner.offset is None:
+        return Map(matrix, outer.offset)
+    moved = _product(outer.matrix, inner.offset[:, None])[:, 0]
+    return Map(matrix, moved if outer.offset is None else outer.offset + moved)
+
+
+def random_rotation(key: jax.Array, degrees: float) -> Map:
+    """Draws a turn by an angle uniform within plus and minus `degrees`."""
+    limit = jnp.deg2rad(degrees)
+    return rotation(jax.random.uniform(key, (), minval=-limit, maxval=limit))
+
+
+def rotation(angle: jax.Array) -> Map:
+    """Returns the map by which a picture is seen turned clockwise, by an angle in radians."""
+    sine, cosine = jnp.sin(angle), jnp.cos(angle)
+    return Map(jnp.array([[cosine, -sine], [sine, cosine]]))
+
+
+def random_translation(key: jax.Array, share: float) -> Map:
+    """Draws a shift along each axis, uniform within plus and minus a share of the side."""
+    return Map(jnp.eye(2), jax.random.uniform(key, (2,), minval=-share, maxval=share))
 
 
 def random_affine(
@@ -37,20 +76,21 @@ def random_affine(
     )
 
 
-def resample(image: jax.Array, matrix: jax.Array) -> jax.Array:
-    """Returns the picture seen through a centred linear map; outside, the nearest edge repeats.
+def resample(image: jax.Array, matrix: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+    """Returns the picture seen through an affine map; outside, the nearest edge repeats.
 
     Args:
         image: Floats [height, width, channels].
         matrix: [2, 2], place in the result to place in the picture, both from the centre.
+        offset: [2], added to the latter, in sides of the picture; none: zero.
 
     Returns:
         float32 [height, width, channels], bilinear.
     """
     height, width, channels = image.shape
-    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
-    out_y = jnp.arange(height, dtype=jnp.float32)[:, None] - centre_y
-    out_x = jnp.arange(width, dtype=jnp.float32)[None, :] - centre_x
+    centre_y, centre_x = _centres(image, offset)
+    out_y = jnp.arange(height, dtype=jnp.float32)[:, None] - (height - 1) / 2
+    out_x = jnp.arange(width, dtype=jnp.float32)[None, :] - (width - 1) / 2
     y = jnp.clip(matrix[0, 0] * out_y + matrix[0, 1] * out_x + centre_y, 0, height - 1)
     x = jnp.clip(matrix[1, 0] * out_y + matrix[1, 1] * out_x + centre_x, 0, width - 1)
     top, left = jnp.floor(y).astype(jnp.int32), jnp.floor(x).astype(jnp.int32)
@@ -66,31 +106,59 @@ def resample(image: jax.Array, matrix: jax.Array) -> jax.Array:
     return upper * (1 - down) + lower * down
 
 
-def resample_by_products(image: jax.Array, matrix: jax.Array, *, sheared: bool) -> jax.Array:
+def resample_by_products(
+    image: jax.Array,
+    matrix: jax.Array,
+    offset: jax.Array | None = None,
+    *,
+    sheared: bool,
+    turned: bool = False,
+) -> jax.Array:
     """Does what `resample` does by matrix products, which TPUs are fast at and gathers are not.
 
-    A column of the result shows one column of the picture, as `random_affine` never tilts columns:
-    so bilinear interpolation is one along the rows, then one along the columns.
+    While columns are not tilted, a column of the result shows one column of the picture: so
+    bilinear interpolation is one along the rows, then one along the columns. The same numbers as
+    `resample`'s.
+
+    Where they are tilted, each row of the picture is resampled along itself by its own product, and
+    then each column of that: two interpolations between two pixels each, as before, but the second
+    is between places along the tilted column and not straight below each other. The result differs
+    from `resample`'s by a level or so where the picture is rough, and outside of the picture the
+    edge repeats along that slant.
+    Source: Catmull and Smith, 1980, https://doi.org/10.1145/965105.807505
 
     Args:
-        image: Floats [height, width, channels].
-        matrix: [2, 2] as for `resample`, the lower left number zero.
-        sheared: Whether the upper right number may be other than zero; a product for each column
-            is then needed in place of one for all.
+        image: Floats [size, size, channels].
+        matrix: [2, 2] as for `resample`.
+        offset: [2] as for `resample`.
+        sheared: Whether the upper right number of the matrix may be other than zero; a product for
+            each column is then needed in place of one for all.
+        turned: Whether the lower left number may be other than zero, which needs one for each row.
 
     Returns:
-        float32 [height, width, channels], bilinear.
+        float32 [size, size, channels].
     """
     height, width, _ = image.shape
+    image = image.astype(jnp.float32)
+    if turned:
+        image, matrix, offset = _upright(image, matrix, offset)
+    centre_y, centre_x = _centres(image, offset)
     out_y = jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2
     out_x = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
-    across = _tent(matrix[1, 1] * out_x + (width - 1) / 2, width)
     exact = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
-    rows = exact("pw,hwc->hpc", across, image.astype(jnp.float32))
-    places = matrix[0, 0] * out_y + (height - 1) / 2
-    if not sheared:
-        return exact("oh,hpc->opc", _tent(places, height), rows)
     shifts = matrix[0, 1] * out_x
+    if turned:
+        # The row of the result in which column p meets row h of the picture, times its tilt.
+        down_y = jnp.arange(height, dtype=jnp.float32)[:, None] - centre_y - shifts[None, :]
+        tilt = matrix[1, 0] / matrix[0, 0] * down_y
+        across = _tent(tilt + matrix[1, 1] * out_x[None, :] + centre_x, width)
+        rows = exact("hpw,hwc->hpc", across, image)
+    else:
+        across = _tent(matrix[1, 1] * out_x + centre_x, width)
+        rows = exact("pw,hwc->hpc", across, image)
+    places = matrix[0, 0] * out_y + centre_y
+    if not (sheared or turned):
+        return exact("oh,hpc->opc", _tent(places, height), rows)
     down = _tent(places[None, :] + shifts[:, None], height)
     return exact("poh,hpc->opc", down, rows)
 
@@ -116,3 +184,31 @@ def _tent(places: jax.Array, length: int) -> jax.Array:
     inside = jnp.clip(places, 0, length - 1)[..., None]
     pixels = jnp.arange(length, dtype=jnp.float32)
     return jnp.maximum(0.0, 1.0 - jnp.abs(inside - jnp.expand_dims(pixels, range(places.ndim))))
+
+
+def _centres(image: jax.Array, offset: jax.Array | None) -> tuple[Any, Any]:
+    """Returns the place in the picture, (y, x) from its corner, that the result's centre shows."""
+    height, width, _ = image.shape
+    if offset is None:
+        return (height - 1) / 2, (width - 1) / 2
+    return offset[0] * height + (height - 1) / 2, offset[1] * width + (width - 1) / 2
+
+
+def _upright(
+    image: jax.Array, matrix: jax.Array, offset: jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Swaps the axes of the picture where a column of the result shows a row rather than a column.
+
+    After that, columns are tilted by half a right angle at most if nothing but a turn tilts them;
+    the first of two passes would else lose what it squeezes into few pixels.
+    """
+    swap = jnp.abs(matrix[1, 0]) > jnp.abs(matrix[0, 0])
+    image = jnp.where(swap, image.swapaxes(0, 1), image)
+    if offset is not None:
+        offset = jnp.where(swap, offset[::-1], offset)
+    return image, jnp.where(swap, matrix[::-1], matrix), offset
+
+
+def _product(left: jax.Array, right: jax.Array) -> jax.Array:
+    # A TPU's matrix unit would round the numbers to bfloat16.
+    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)

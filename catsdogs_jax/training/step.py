@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from catsdogs_jax.augment import augment, zoomed
+from catsdogs_jax.augment import augment, mix, zoomed
 from catsdogs_jax.config import AugmentConfig
 from catsdogs_jax.data.pipeline import Batch
 from catsdogs_jax.preprocessing import Preprocessing
@@ -104,11 +104,9 @@ def train_step(
         finite, the state is as it was, but for `failed`.
     """
     keys = picture_keys(recipe.seed, state.step, batch["mask"].shape[0])
-    varied = augment(
-        recipe.augment, jax.vmap(jax.random.fold_in, (0, None))(keys, 0), batch["image"]
-    )
+    varied, targets = vary(recipe.augment, keys, batch["image"], batch["target"])
     dropout_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
-    pictures = (varied, batch["target"], batch["mask"], dropout_keys)
+    pictures = (varied, targets, batch["mask"], dropout_keys)
     gradient, statistics, sums = _gradient(recipe, state, teacher, pictures)
     norm = optax.tree.norm(gradient)
     failed = state.failed | ~(jnp.isfinite(sums.loss) & jnp.isfinite(norm))
@@ -155,6 +153,24 @@ def _views(preprocessing: Preprocessing, images: jax.Array) -> Iterator[jax.Arra
         yield view
         if preprocessing.mirror:
             yield view[:, :, ::-1]
+
+
+def vary(
+    config: AugmentConfig, keys: jax.Array, images: jax.Array, targets: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the pictures and targets of a batch as a training step sees them.
+
+    Args:
+        config: What to vary, and how much.
+        keys: What `picture_keys` returns, [B].
+        images: uint8 [B, size, size, 3].
+        targets: float32 [B, outputs].
+
+    Returns:
+        float32 [B, size, size, 3], 0 to 255, and float32 [B, outputs], mixed if the pictures are.
+    """
+    own = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)
+    return mix(config, own, augment(config, own, images), targets)
 
 
 def picture_keys(seed: int, step: jax.Array, batch: int) -> jax.Array:

@@ -6,17 +6,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
-from catsdogs_jax.augment.affine import random_affine, resample, resample_by_products, zoomed
+from catsdogs_jax.augment.affine import (
+    Map,
+    after,
+    random_affine,
+    random_rotation,
+    random_translation,
+    resample,
+    resample_by_products,
+    rotation,
+    zoomed,
+)
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 31, 3)).astype(np.float32)
 
 
-def keras_affine(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+SQUARE = np.random.default_rng(1).integers(0, 256, (41, 41, 3)).astype(np.float32)
+SMOOTH = ndimage.gaussian_filter(SQUARE, (2, 2, 0)) * 4 - 384
+TURNS = [(10.0, 0.5), (44.0, 1.0), (90.0, 0.01), (-135.0, 1.0)]
+
+
+def keras_affine(image: np.ndarray, matrix: np.ndarray, shift: Any = 0.0) -> np.ndarray:
     """The core of keras.preprocessing.image.apply_affine_transform, order 1, fill "nearest"."""
     centre = (np.array(image.shape[:2]) - 1) / 2
-    offset: Any = centre - matrix @ centre
+    offset: Any = centre - matrix @ centre + shift
     channels = [
         ndimage.affine_transform(image[..., c], matrix, offset, order=1, mode="nearest")
         for c in range(3)
@@ -69,3 +85,62 @@ def test_products_give_what_the_gather_gives(shear: float) -> None:
 def test_a_zoom_known_in_advance_is_the_same_resampling(zoom: float) -> None:
     expected = resample(jnp.asarray(IMAGE), zoom * jnp.eye(2))
     np.testing.assert_allclose(zoomed(jnp.asarray(IMAGE)[None], zoom)[0], expected, atol=2e-3)
+
+
+def test_an_offset_is_scipys_in_sides_of_the_picture() -> None:
+    matrix, offset = np.array([[0.7, 0.2], [-0.3, 0.9]], np.float32), np.array([0.1, -0.2])
+    expected = keras_affine(IMAGE, matrix, offset * np.array(IMAGE.shape[:2]))
+    found = resample(jnp.asarray(IMAGE), jnp.asarray(matrix), jnp.asarray(offset, jnp.float32))
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+
+
+@pytest.mark.parametrize("degrees", [7.0, -20.0, 90.0])
+def test_a_turn_is_pillows_clockwise(degrees: float) -> None:
+    expected = [
+        np.asarray(Image.fromarray(SQUARE[..., c]).rotate(-degrees, Image.Resampling.BILINEAR))
+        for c in range(3)
+    ]
+    found = resample(jnp.asarray(SQUARE), *rotation(jnp.deg2rad(degrees)))
+    inside = np.hypot(*np.mgrid[-20:21, -20:21]) < 19
+    np.testing.assert_allclose(found[inside], np.stack(expected, -1)[inside], atol=0.01)
+
+
+def test_maps_after_each_other_are_one_map() -> None:
+    first = Map(jnp.array([[0.9, 0.1], [0.2, 1.1]]), jnp.array([0.1, -0.3]))
+    second = Map(jnp.array([[0.5, -0.4], [0.0, 0.8]]), jnp.array([-0.2, 0.05]))
+    place = np.array([0.3, 0.4])
+    for inner, outer in ((first, second), (first, Map(second.matrix)), (Map(first.matrix), second)):
+        shown = place
+        for step in (inner, outer):
+            shown = np.asarray(step.matrix) @ shown
+            shown = shown if step.offset is None else shown + np.asarray(step.offset)
+        joined = after(outer, inner)
+        assert joined.offset is not None
+        np.testing.assert_allclose(joined.matrix @ place + joined.offset, shown, rtol=1e-5)
+
+
+def test_turns_and_shifts_fill_their_ranges() -> None:
+    keys = jax.random.split(jax.random.key(0), 500)
+    turns = np.asarray(jax.jit(jax.vmap(lambda key: random_rotation(key, 30.0).matrix))(keys))
+    angles = np.rad2deg(np.arctan2(turns[:, 1, 0], turns[:, 0, 0]))
+    shifts = np.asarray(jax.jit(jax.vmap(lambda key: random_translation(key, 0.1).offset))(keys))
+    for found, limit in ((angles, 30.0), (shifts[:, 0], 0.1), (shifts[:, 1], 0.1)):
+        assert -limit <= found.min() < -0.97 * limit
+        assert 0.97 * limit < found.max() <= limit * (1 + 1e-5)
+
+
+def test_products_with_an_offset_give_what_the_gather_gives() -> None:
+    matrix, offset = jnp.array([[0.6, 0.2], [0.0, -0.5]]), jnp.array([0.1, -0.2])
+    found = resample_by_products(jnp.asarray(SQUARE), matrix, offset, sheared=True)
+    np.testing.assert_allclose(found, resample(jnp.asarray(SQUARE), matrix, offset), atol=0.02)
+
+
+@pytest.mark.parametrize(("degrees", "levels"), TURNS)
+def test_products_turn_a_picture_nearly_as_the_gather_does(degrees: float, levels: float) -> None:
+    place = after(rotation(jnp.deg2rad(degrees)), Map(0.5 * jnp.eye(2), jnp.array([0.05, -0.1])))
+    expected = resample(jnp.asarray(SMOOTH), *place)
+    found = resample_by_products(jnp.asarray(SMOOTH), *place, sheared=False, turned=True)
+    gaps = np.abs(found - expected)
+    assert SMOOTH.std() > 40
+    assert gaps.mean() < levels
+    assert gaps.max() < 8 * levels

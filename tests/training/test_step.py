@@ -11,14 +11,14 @@ import optax
 import pytest
 
 from catsdogs_jax.augment import zoomed
-from catsdogs_jax.config import Config
+from catsdogs_jax.config import AugmentConfig, Config
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import TrainState, merge_model
-from catsdogs_jax.training.step import _shared_out, picture_keys, train_step
+from catsdogs_jax.training.step import _shared_out, picture_keys, train_step, vary
 from catsdogs_jax.training.trainer import Trainer, build_trainer, class_weights
 
 Tiny = Callable[..., Config]
@@ -97,7 +97,7 @@ def test_the_gradient_is_that_of_the_plain_formulation(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("microbatch", [1, 2, 8])
 def test_micro_batches_do_not_change_the_losses(tiny: Tiny, microbatch: int) -> None:
-    augment = {"flip": True, "zoom": (0.8, 1.2)}
+    augment = {"flip": True, "zoom": (0.8, 1.2), "mixup": 0.4, "cutmix": 1.0}
     _, expected = run(trainer_of(tiny(augment=augment, train={"microbatch": 4})), 4)
     _, found = run(trainer_of(tiny(augment=augment, train={"microbatch": microbatch})), 4)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -105,7 +105,7 @@ def test_micro_batches_do_not_change_the_losses(tiny: Tiny, microbatch: int) -> 
 
 @pytest.mark.parametrize("devices", [2, 8])
 def test_devices_do_not_change_the_losses(tiny: Tiny, devices: int) -> None:
-    augment = {"flip": True, "zoom": (0.8, 1.2), "shear": 3.0}
+    augment = {"flip": True, "zoom": (0.8, 1.2), "shear": 3.0, "mixup": 0.4, "cutmix": 1.0}
     _, expected = run(trainer_of(tiny(augment=augment)), 4)
     _, found = run(trainer_of(tiny(augment=augment, mesh={"devices": devices})), 4)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -140,6 +140,37 @@ def test_each_device_gives_its_share_to_every_pass() -> None:
 def test_a_micro_batch_that_the_devices_cannot_share_is_refused(tiny: Tiny) -> None:
     with pytest.raises(UserError, match=r"train.microbatch is 4, which 8 devices cannot share"):
         trainer_of(tiny(train={"microbatch": 4}, mesh={"devices": 8}))
+
+
+def test_devices_change_neither_the_pictures_nor_the_targets() -> None:
+    augment: Any = AugmentConfig(
+        flip=True, crop=(0.3, 1.0), rotate=20.0, contrast=0.4, erase=0.5, mixup=0.4, cutmix=1.0
+    )
+    rng = np.random.default_rng(0)
+    images, targets = rng.integers(0, 256, (8, 16, 16, 3), np.uint8), np.eye(8, dtype=np.float32)
+    seen = []
+    for devices in (1, 8):
+        sharding = make_sharding(devices)
+        batch = jax.device_put((images, targets), sharding.batch)
+        made = jax.jit(vary, static_argnums=0)(augment, picture_keys(0, jnp.int32(3), 8), *batch)
+        seen.append(jax.device_get(made))
+    np.testing.assert_allclose(seen[0][0], seen[1][0], atol=1e-2)
+    np.testing.assert_allclose(seen[0][1], seen[1][1], atol=1e-5)
+    assert (np.abs(seen[0][1] - targets).max(axis=1) > 0.01).any()
+
+
+def test_the_loss_and_the_accuracy_of_a_mixed_batch_are_of_its_mixed_targets(tiny: Tiny) -> None:
+    trainer = trainer_of(tiny(model={"dropout": 0.0}, augment={"mixup": 1.0}), TASKS[1])
+    batch = batch_for(trainer)
+    state = trainer.initialize()
+    keys = picture_keys(trainer.recipe.seed, state.step, 8)
+    images, targets = vary(trainer.recipe.augment, keys, batch["image"], batch["target"])
+    logits = merge_model(trainer.recipe.graphdef, state.params, {})(images / 255)
+    after, metrics = trainer.train(state, batch)
+    expected = optax.softmax_cross_entropy(logits, targets).mean()
+    assert float(metrics["loss"]) == pytest.approx(float(expected), rel=1e-4)
+    dominant = logits.argmax(-1) == targets.argmax(-1)
+    assert float(after.sums.correct) == float(dominant.sum())
 
 
 def test_a_micro_batch_that_does_not_divide_is_refused(tiny: Tiny) -> None:
