@@ -3,16 +3,18 @@
 import importlib.util
 import os
 import re
+from typing import Any
 
 import jax
 import pytest
 
-from catsdogs_jax.config import Config
+from catsdogs_jax.config import AugmentConfig, Config
 from catsdogs_jax.config_reader import config_from_dict
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.step import picture_keys, vary
 from catsdogs_jax.training.topology import absent_tpus
 from catsdogs_jax.training.trainer import Trainer, build_trainer
 
@@ -99,3 +101,26 @@ def test_the_state_is_updated_where_it_lies(trainer: Trainer) -> None:
 def test_an_unknown_topology_is_an_error_with_the_mend() -> None:
     with pytest.raises(UserError, match="'v5e:9x9'.*libtpu"):
         absent_tpus("v5e:9x9")
+
+
+def test_augmentation_makes_no_gathers_or_loops_and_moves_a_picture_to_a_neighbour_at_most(
+    trainer: Trainer,
+) -> None:
+    everything: Any = AugmentConfig(
+        flip=True, crop=(0.3, 1.0), rotate=20.0, policy="trivial", hue=0.1, mixup=0.4, cutmix=1.0
+    )
+    shapes = (((), "int32"), ((16, 24, 24, 3), "uint8"), ((16, 3), "float32"))
+    placed = (trainer.sharding.replicated, trainer.sharding.batch, trainer.sharding.batch)
+    step, images, targets = (
+        jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+        for (shape, dtype), sharding in zip(shapes, placed, strict=True)
+    )
+
+    def varied(step: jax.Array, *batch: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return vary(everything, picture_keys(0, step, 16), *batch)
+
+    text = jax.jit(varied).lower(step, images, targets).compile().as_text()
+    assert text is not None
+    strangers = ("gather", "while", "all-gather", "all-reduce", "all-to-all", "scatter", "sort")
+    assert operations(text, *strangers) == []
+    assert 1 <= len(operations(text, "collective-permute")) <= 2
