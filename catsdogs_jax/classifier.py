@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,10 @@ class Classifier:
         config: The run.
         preprocessing: How a picture becomes an input, as saved with the weights.
         step: The step of the checkpoint.
+        sharding: The devices.
+        params: Parameters of the model.
+        statistics: Its other variables.
+        graphdef: Its structure, for `training.state.merge_model`.
     """
 
     config: Config
@@ -53,13 +58,14 @@ class Classifier:
     sharding: Sharding
     _evaluate: CompiledStep
     _batch: int
-    _params: Params
-    _statistics: Params
+    params: Params
+    statistics: Params
+    graphdef: Any
 
     def evaluate(self, pictures: PictureSet) -> Evaluation:
         """Measures the model on labelled pictures."""
         return evaluate(
-            self._evaluate, self._params, self._statistics, pictures, self._batch, self.sharding
+            self._evaluate, self.params, self.statistics, pictures, self._batch, self.sharding
         )
 
     def predict(self, files: Sequence[str | Path]) -> list[Prediction]:
@@ -114,5 +120,12 @@ def load(workdir: str | Path, devices: int | None = None) -> Classifier:
     variables = run.params, run.statistics
     compiled = compile_evaluation(recipe, *variables, batch, sharding)
     return Classifier(
-        run.config, run.preprocessing, run.step, sharding, compiled, batch, *variables
+        run.config,
+        run.preprocessing,
+        run.step,
+        sharding,
+        compiled,
+        batch,
+        *variables,
+        run.graphdef,
     )

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from catsdogs_jax.classifier import Classifier
 from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.leaks import leaked_files, listed
 from catsdogs_jax.data.pipeline import PictureSet
@@ -19,6 +21,7 @@ from catsdogs_jax.statistics import wilson_interval
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
 from catsdogs_jax.training.loop import Loop
 from catsdogs_jax.training.metrics import split_summary
+from catsdogs_jax.training.state import Params
 
 CHOOSING_SPLIT = "validation"
 """The split whose metric chooses the checkpoint; no other is looked at before the end."""
@@ -53,8 +56,8 @@ class Result:
             f"(95 % interval {low:.1%} to {high:.1%})",
             "",
             f"wrote {path}/: result.json, predictions.csv, metrics.jsonl, manifest.json, "
-            "plots/*.png, checkpoints/",
-            f"look at the curves:     {path}/plots/accuracy.png, or tensorboard --logdir {path}",
+            "plots/*.png, report.html, suspects.csv, checkpoints/",
+            f"look at it:             {path}/report.html, or tensorboard --logdir {path}",
             f"predict new pictures:   python -m catsdogs_jax.predict --workdir {path} PICTURE...",
             "train on your own:      python -m catsdogs_jax.train --config configs/seed_cnn.py "
             "--config.data.dir=FOLDER --workdir runs/mine",
@@ -96,6 +99,7 @@ def conclude(folder: RunFolder, loop: Loop, splits: Sequence[str], seconds: floa
         "device": trainer.sharding.mesh.devices.flat[0].device_kind,
         "device_count": trainer.sharding.device_count,
         "train_images_per_second": loop.stopwatch.images_per_second,
+        "train_data_wait": loop.stopwatch.data_wait,
         "seconds": seconds,
         "splits": {
             name: split_summary(
@@ -118,7 +122,36 @@ def conclude(folder: RunFolder, loop: Loop, splits: Sequence[str], seconds: floa
     write_predictions(folder.predictions, evaluations, dataset.splits, preprocessing)
     draw(folder, loop, rows, values)
     write_json(folder.result, values)  # Last: whoever sees it finds the rest complete.
+    if jax.process_count() == 1:  # The page, a view of the rest, can be written again at any time.
+        report(folder, loop, variables, evaluations, values)
     return Result(folder, values)
+
+
+def report(
+    folder: RunFolder,
+    loop: Loop,
+    variables: tuple[Params, Params],
+    evaluations: Mapping[str, Evaluation],
+    values: Mapping[str, Any],
+) -> None:
+    """Writes the page of the run, from what the run has in its hands."""
+    from catsdogs_jax.insight.gather import write_report
+    from catsdogs_jax.insight.source import Source
+
+    trainer, dataset = loop.trainer, loop.dataset
+    classifier = Classifier(
+        loop.config,
+        loop.checkpoints.preprocessing(values["step"]),
+        values["step"],
+        trainer.sharding,
+        trainer.evaluate,
+        trainer.eval_batch,
+        *variables,
+        trainer.recipe.graphdef,
+    )
+    manifest, sets, leaks = dataset.manifest, dataset.splits, dataset.leaks
+    rows = loop.records.rows
+    write_report(Source(folder, classifier, manifest, sets, evaluations, leaks, values, rows))
 
 
 def history(rows: Sequence[Mapping[str, Any]], n: int) -> dict[str, Any]:

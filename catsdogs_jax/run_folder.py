@@ -81,6 +81,16 @@ class RunFolder:
         """Probabilities of every held-out picture."""
         return self.path / "predictions.csv"
 
+    @property
+    def report(self) -> Path:
+        """One page about the run that needs no other file."""
+        return self.path / "report.html"
+
+    @property
+    def suspects(self) -> Path:
+        """Held-out pictures whose labels may be wrong."""
+        return self.path / "suspects.csv"
+
     def check(self, config: Config) -> None:
         """Checks that a run with this config may begin or go on here; writes nothing.
 

@@ -63,12 +63,13 @@ def test_tensorflow_has_one_door_and_clu_stays_behind_it() -> None:
 @pytest.mark.parametrize(
     ("room", "strangers"),
     [
-        ("augment", ["data", "models", "training", "reporting"]),
-        ("models", ["data", "training", "reporting", "augment"]),
-        ("data", ["models", "training", "reporting", "augment"]),
-        ("pretrained", ["data", "models", "training", "reporting", "augment"]),
-        ("reporting", ["data", "models", "training", "augment"]),
-        ("kernels", ["data", "models", "training", "augment", "reporting", "config"]),
+        ("augment", ["data", "models", "training", "reporting", "insight"]),
+        ("models", ["data", "training", "reporting", "augment", "insight"]),
+        ("data", ["models", "training", "reporting", "augment", "insight"]),
+        ("pretrained", ["data", "models", "training", "reporting", "augment", "insight"]),
+        ("training", ["reporting", "insight", "search"]),
+        ("reporting", ["data", "models", "training", "augment", "insight"]),
+        ("kernels", ["data", "models", "training", "augment", "reporting", "config", "insight"]),
     ],
 )
 def test_each_room_knows_only_what_it_must(room: str, strangers: list[str]) -> None:

@@ -95,6 +95,17 @@ class Manifest:
             "excluded": [{"file": f, "reason": reason} for f, reason in self.excluded],
         }
 
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> "Manifest":
+        """Reads what `to_dict` wrote."""
+        task, pictures = tree["task"], tree["pictures"]
+        return cls(
+            Path(tree["root"]),
+            Task(task["kind"], tuple(task["classes"])),
+            tuple(Picture(**{**p, "labels": tuple(p["labels"])}) for p in pictures),
+            tuple((bad["file"], bad["reason"]) for bad in tree["quarantined"]),
+        )
+
 
 def build_manifest(listing: Listing, config: DataConfig, seed: int) -> Manifest:
     """Decodes every listed picture once and assigns classes and splits.

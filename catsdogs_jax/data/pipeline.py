@@ -100,6 +100,10 @@ class PictureSet:
                 "or start the run anew"
             ) from error
 
+    def read_or_recall(self, index: int) -> np.ndarray:
+        """Returns one picture, uint8 [size, size, 3], from the cache if there is one."""
+        return self.read(index) if self.cache is None else self.cache[index]
+
     def decode_into(self, decoded: np.ndarray) -> None:
         """Decodes every picture into uint8 [n, size, size, 3]."""
         starts = range(_DECODED_AT_ONCE, len(self), _DECODED_AT_ONCE)

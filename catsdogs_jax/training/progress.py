@@ -25,6 +25,7 @@ class Stopwatch:
         self._batch = batch
         self._images = 0
         self._seconds = 0.0
+        self._waits = 0.0
         self.restart(0.0)
 
     def restart(self, waited: float) -> None:
@@ -41,6 +42,7 @@ class Stopwatch:
         images = self._steps * self._batch
         self._images += images
         self._seconds += seconds
+        self._waits += waited - self._waited
         share = (waited - self._waited) / seconds
         return {"images_per_second": images / seconds, "data_wait": share}
 
@@ -48,6 +50,11 @@ class Stopwatch:
     def images_per_second(self) -> float | None:
         """Speed over all intervals of this process; none before the first was read."""
         return self._images / self._seconds if self._seconds else None
+
+    @property
+    def data_wait(self) -> float | None:
+        """Share of the time spent waiting for data, over the same intervals."""
+        return self._waits / self._seconds if self._seconds else None
 
 
 class Progress:
