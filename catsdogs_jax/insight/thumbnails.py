@@ -1,6 +1,8 @@
 """Small JPEG pictures: as the model sees them, and with a heat map over them."""
 
 import io
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -44,3 +46,24 @@ def _shaped(image: Image.Image, aspect: float, side: int) -> Image.Image:
     aspect = min(max(aspect, 0.25), 4.0)
     size = (side, round(side / aspect)) if aspect >= 1 else (round(side * aspect), side)
     return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def save_beside(
+    images: Sequence[np.ndarray], aspect: float, path: Path, *, side: int, gap: int
+) -> None:
+    """Writes pictures of one shape from left to right into a PNG, and its folder if there is none.
+
+    Args:
+        images: Each uint8 [h, w, 3].
+        aspect: Width divided by height that each is shown with.
+        path: The PNG to write.
+        side: Longer side of each, pixels.
+        gap: Pixels between two.
+    """
+    shown = [_shaped(Image.fromarray(image), aspect, side) for image in images]
+    width, height = shown[0].size
+    whole = Image.new("RGB", (len(shown) * (width + gap) - gap, height), "white")
+    for number, image in enumerate(shown):
+        whole.paste(image, (number * (width + gap), 0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole.save(path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catsdogs_jax import report
+from catsdogs_jax import explain, report
 from catsdogs_jax.config_reader import config_from_dict
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.insight.gather import gather
@@ -159,6 +159,22 @@ def test_an_unfinished_run_has_no_page(run: Path, tmp_path: Path) -> None:
     (copy / "result.json").unlink()
     with pytest.raises(UserError, match="not finished"):
         read_run(copy)
+
+
+def test_explain_writes_maps_beside_the_original_and_tells_what_it_cannot_use(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, broken, out = run.parent / "test-0-0.png", tmp_path / "broken.jpg", tmp_path / "maps"
+    broken.write_bytes(b"no picture")
+    explain.main(["--workdir", str(run), str(picture), str(broken), "--out", str(out)])
+    (written,) = out.iterdir()
+    with Image.open(written) as shown:
+        assert shown.size == (3 * 400 + 2 * 12, 480)  # Of 20 x 24 pixels.
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{written}: ")
+    assert lines[1].startswith(f"{broken}: ")
+    with pytest.raises(UserError, match="Did you mean 'blue'"):
+        explain.explain(run, [picture], out, label="bleu")
 
 
 def test_names_that_no_page_can_show_become_escapes(source: Source) -> None:
