@@ -47,6 +47,8 @@ class DataConfig:
         "auto", "Kind of label; auto: binary for two classes, multilabel for lists of labels."
     )
     classes: tuple[str, ...] = option((), "Class names in order; empty: those found, sorted.")
+    exclude: str = option("", "A CSV with a column file: pictures to leave out, as check writes.")
+    relabel: str = option("", "A CSV of file,label: better labels, as check and report write.")
     image_size: int = option(150, "Side of the square that the model sees, pixels.", minimum=8)
     resize: Literal["stretch", "crop", "pad"] = option(
         "stretch", "How a picture becomes square: ignore aspect, centre crop, or black borders."

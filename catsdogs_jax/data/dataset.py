@@ -7,6 +7,7 @@ from catsdogs_jax.config import Config
 from catsdogs_jax.data.cache import on_disk
 from catsdogs_jax.data.leaks import settle_leaks
 from catsdogs_jax.data.manifest import Manifest, Picture, build_manifest
+from catsdogs_jax.data.marks import apply_marks
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.sources import list_source
 from catsdogs_jax.errors import UserError
@@ -46,7 +47,8 @@ def load_dataset(
     Raises:
         UserError: See `sources`, `manifest`; or the batch is larger than the training split.
     """
-    manifest = build_manifest(list_source(config.data), config.data, config.seed)
+    listing = apply_marks(list_source(config.data), config.data.exclude, config.data.relabel)
+    manifest = build_manifest(listing, config.data, config.seed)
     manifest, leaks = settle_leaks(manifest, config.data.leaks)
     count = len(manifest.split("train"))
     if config.data.batch_size > count:

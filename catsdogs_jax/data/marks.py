@@ -1,0 +1,70 @@
+"""What a person has marked in a data set: pictures to leave out, and better labels."""
+
+import csv
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from catsdogs_jax.data.sources import Example, Listing
+from catsdogs_jax.errors import UserError, nearest
+
+
+def apply_marks(listing: Listing, exclude: str, relabel: str) -> Listing:
+    """Leaves out and relabels examples of a listing as two tables say.
+
+    Args:
+        listing: What the source lists.
+        exclude: A CSV with the column file; empty: nothing is left out.
+        relabel: A CSV with the columns file and label (several joined by "|"); empty: none.
+
+    Raises:
+        UserError: A table cannot be read, lacks a column, names a file that the source does not
+            list, or nothing is left.
+    """
+    known = {example.file for example in listing.examples}
+    excluded = set(_rows(exclude, "data.exclude", ("file",), known)) if exclude else set()
+    labels: Mapping[str, Mapping[str, str]] = {}
+    if relabel:
+        labels = _rows(relabel, "data.relabel", ("file", "label"), known)
+    examples = []
+    for example in listing.examples:
+        if example.file in excluded:
+            continue
+        if example.file in labels:
+            example = _relabelled(example, labels[example.file]["label"])
+        examples.append(example)
+    if not examples:
+        raise UserError(f"data.exclude={exclude} leaves out every picture")
+    multilabel = listing.multilabel or any(len(e.labels) != 1 for e in examples)
+    return Listing(listing.root, tuple(examples), multilabel)
+
+
+def _relabelled(example: Example, label: str) -> Example:
+    names = tuple(name.strip() for name in label.split("|") if name.strip())
+    return dataclasses.replace(example, labels=names)
+
+
+def _rows(
+    table: str, key: str, columns: tuple[str, ...], known: set[str]
+) -> dict[str, dict[str, str]]:
+    """Returns the rows of a CSV by file."""
+    path = Path(table)
+    if not path.is_file():
+        raise UserError(
+            f"{key} is {table!r}: no such file; python -m catsdogs_jax.check writes one"
+        )
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            rows = [dict(row) for row in reader]
+            found = list(reader.fieldnames or [])
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {key}={table}: {error}") from error
+    missing = [column for column in columns if column not in found]
+    if missing:
+        raise UserError(f"{key}={table} has no column {missing[0]!r}, but {', '.join(found)}")
+    for row in rows:
+        if row["file"] not in known:
+            hint = nearest(row["file"], list(known)) if len(known) < 10_000 else ""
+            raise UserError(f"{key}={table} names {row['file']!r}, which is not listed.{hint}")
+    return {row["file"]: row for row in rows}

@@ -1,0 +1,49 @@
+"""Promises of what a person has marked in a data set."""
+
+from pathlib import Path
+
+import pytest
+
+from catsdogs_jax.data.marks import apply_marks
+from catsdogs_jax.data.sources import Example, Listing
+from catsdogs_jax.errors import UserError
+
+EXAMPLES = tuple(Example(f"cat/{i}.jpg", ("cat",), "train") for i in range(3))
+LISTING = Listing(Path("root"), EXAMPLES)
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_marked_pictures_are_left_out_and_relabelled(tmp_path: Path) -> None:
+    exclude = write(tmp_path / "exclude.csv", "file,reason\ncat/1.jpg,dark\n")
+    relabel = write(tmp_path / "relabel.csv", "file,label\ncat/2.jpg,dog\n")
+    found = apply_marks(LISTING, exclude, relabel)
+    assert [(e.file, e.labels) for e in found.examples] == [
+        ("cat/0.jpg", ("cat",)),
+        ("cat/2.jpg", ("dog",)),
+    ]
+    assert not found.multilabel
+    several = write(tmp_path / "several.csv", "file,label\ncat/2.jpg,dog|cat\n")
+    assert apply_marks(LISTING, "", several).multilabel
+    assert apply_marks(LISTING, "", "") == LISTING
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file\ncat/7.jpg\n", "Did you mean 'cat/"),
+        ("name\ncat/1.jpg\n", "no column 'file'"),
+        ("file\ncat/0.jpg\ncat/1.jpg\ncat/2.jpg\n", "every picture"),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        apply_marks(LISTING, write(tmp_path / "exclude.csv", text), "")
+
+
+def test_a_missing_table_is_refused() -> None:
+    with pytest.raises(UserError, match="no such file"):
+        apply_marks(LISTING, "nowhere.csv", "")
