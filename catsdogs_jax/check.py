@@ -1,4 +1,4 @@
-"""Shows what a config does before it trains: python -m catsdogs_jax.check --augment CONFIG."""
+"""Looks before a run: python -m catsdogs_jax.check DIR, or --augment CONFIG."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,30 +9,65 @@ from catsdogs_jax.config_reader import read_config
 from catsdogs_jax.errors import UserError
 
 
+def check_pictures(folder: Path, page: Path) -> bool:
+    """Checks a folder, prints what was found, writes the page and the tables beside it.
+
+    Returns:
+        Whether nothing was found that would spoil a run.
+
+    Raises:
+        UserError: There are no pictures, or what is there can train no classifier.
+    """
+    # Matplotlib comes with these: not before it is asked for.
+    from catsdogs_jax.insight.dataset_check import check_folder, page_content, write_tables
+    from catsdogs_jax.reporting.page.check_page import write_check
+
+    check = check_folder(folder)
+    content = page_content(check)
+    write_check(content, page)
+    exclude, relabel = write_tables(check, page.parent)
+    for name, value in content.facts:
+        print(f"{name}: {value}")
+    print(f"cannot be used: {len(check.manifest.quarantined)}, odd: {len(check.outliers)}")
+    for problem in check.problems:
+        print(f"mend: {problem}")
+    print(f"wrote {page}, {exclude}, {relabel}")
+    print(f"train without those: --config.data.exclude={exclude}")
+    return not check.problems
+
+
 def main(argv: Sequence[str]) -> None:
-    """Parses flags, draws, prints where."""
+    """Parses flags and checks; exits with 1 if something would spoil a run."""
     parser = cli.parser(
         "check",
-        "Look at what a config does before it trains.",
-        "python -m catsdogs_jax.check --augment configs/seed_cnn.py --config.data.dir=PHOTOS",
+        "Look at a folder of pictures before training, or at what a config does to them.",
+        "python -m catsdogs_jax.check my_pictures --out check/page.html\n"
+        "  python -m catsdogs_jax.check --augment configs/seed_cnn.py --config.data.dir=PHOTOS",
     )
+    parser.add_argument("folder", nargs="?", metavar="DIR", help="one folder of pictures per class")
     parser.add_argument(
         "--augment", metavar="CONFIG", help="draw training pictures before and after augmentation"
     )
-    parser.add_argument("--out", metavar="PNG", default="sheet.png", help="the file [sheet.png]")
+    parser.add_argument(
+        "--out", metavar="FILE", help="what is written [check/page.html; with --augment sheet.png]"
+    )
     parser.add_argument("--pictures", type=int, default=PICTURES, help=f"rows [{PICTURES}]")
     parser.add_argument(
         "--variations", type=int, default=VARIATIONS, help=f"variations of each [{VARIATIONS}]"
     )
     flags, overrides = cli.split_overrides(parser, argv)
-    if not flags.augment:
-        raise UserError("nothing to check: give --augment CONFIG")
+    if (flags.folder is None) == (flags.augment is None):
+        raise UserError("give either a folder of pictures to check, or --augment CONFIG")
     if min(flags.pictures, flags.variations) < 1:
         raise UserError("--pictures and --variations must be at least 1")
-    config = read_config(flags.augment, overrides)
+    if flags.augment:
+        config, out = read_config(flags.augment, overrides), Path(flags.out or "sheet.png")
+        runtime.start()
+        print(f"wrote {draw_augmentation(config, out, flags.pictures, flags.variations)}")
+        return
     runtime.start()
-    drawn = draw_augmentation(config, Path(flags.out), flags.pictures, flags.variations)
-    print(f"wrote {drawn}")
+    if not check_pictures(Path(flags.folder), Path(flags.out or "check/page.html")):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,14 @@ def write_page(content: Content, path: Path) -> Path:
     Returns:
         `path`.
     """
+    return save(render(content), path)
+
+
+def save(page: str, path: Path) -> Path:
+    """Writes a page in one piece, and its folder if there is none; returns `path`."""
     draft = path.with_name(f".{path.name}.draft")
     draft.parent.mkdir(parents=True, exist_ok=True)
-    draft.write_text(render(content), encoding="utf-8")
+    draft.write_text(page, encoding="utf-8")
     return draft.replace(path)
 
 
