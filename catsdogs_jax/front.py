@@ -16,8 +16,10 @@ COMMANDS: Final = {
     "evaluate": "measure a trained model on a folder of labelled pictures",
     "predict": "classify picture files",
     "explain": "show what speaks for a class, beside the picture",
-    "report": "write one page about a finished run",
-    "check": "look at a folder of pictures before training",
+    "report": "write one page about a finished run, or compare two",
+    "check": "look at a folder of pictures, or at an augmentation, before training",
+    "find_lr": "draw the loss over the learning rate and suggest one",
+    "sweep": "search over settings, or train a population",
     "doctor": "print versions, devices, memory and caches, and what is wrong",
 }
 """Names of modules of this package, and a line of what each does."""
