@@ -20,6 +20,7 @@ from catsdogs_jax.models.blocks import block_end
 from catsdogs_jax.models.convolution import Conv, Linear
 from catsdogs_jax.models.depthwise import DepthwiseConv
 from catsdogs_jax.models.dropout import Dropout, DropPath, drop_path_rates
+from catsdogs_jax.models.fields import check_count
 
 _STEM, _TOP = 32, 1280
 _DROP_PATH = 0.2
@@ -149,24 +150,28 @@ class EfficientNetLite(nnx.Module):
     """The network, for any number of outputs.
 
     Args:
-        config: `name`, `dropout`, `drop_path`, `batch_norm` and `dtype` are used.
+        config: `name`, `widths`, `depths`, `dropout`, `drop_path`, `batch_norm` and `dtype` are
+            used.
         image_size: Side of the pictures, pixels; any will do.
         outputs: Number of logits.
         rngs: Random keys of the initial parameters.
+
+    Raises:
+        UserError: `widths` or `depths` are not one number for each of the seven stages.
     """
 
     def __init__(self, config: ModelConfig, *, image_size: int, outputs: int, rngs: nnx.Rngs):
         del image_size
-        variant, norm = (
-            VARIANTS[config.name],
-            functools.partial(ConvNorm, config=config, rngs=rngs),
-        )
+        variant, norm = VARIANTS[config.name], functools.partial(ConvNorm, config=config, rngs=rngs)
+        widths = config.widths or tuple(_round_to_eight(s.outputs * variant.width) for s in _STAGES)
+        self.repeats = config.depths or _repeats(variant.depth)
+        for given in (widths, self.repeats):
+            check_count(config.name, given, len(_STAGES))
         self.stem = norm(_conv(3, _STEM, size=3, stride=2, config=config, rngs=rngs), _STEM)
-        self.repeats = _repeats(variant.depth)
         greatest = _DROP_PATH if config.drop_path is None else config.drop_path
         blocks, channels = [], _STEM
-        for stage, rates in zip(_STAGES, drop_path_rates(greatest, self.repeats), strict=True):
-            wanted = _round_to_eight(stage.outputs * variant.width)
+        rates_of_stages = drop_path_rates(greatest, self.repeats)
+        for stage, wanted, rates in zip(_STAGES, widths, rates_of_stages, strict=True):
             for place, rate in enumerate(rates):
                 drop_path = DropPath(rate, len(blocks) + 1)
                 stride = stage.stride if place == 0 else 1

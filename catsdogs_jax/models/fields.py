@@ -39,3 +39,16 @@ def check_stages(name: str, widths: Sequence[int], depths: Sequence[int]) -> Non
             f"model.widths {tuple(widths)} are {len(widths)} stages, but model.depths "
             f"{tuple(depths)} of {name} are {len(depths)}: give one number a stage in both"
         )
+
+
+def check_count(name: str, values: Sequence[int], stages: int) -> None:
+    """Checks that a model whose stages are fixed has one number for each.
+
+    Raises:
+        UserError: There are more or fewer.
+    """
+    if len(values) != stages:
+        raise UserError(
+            f"{name} has {stages} stages, but model.widths or model.depths has {len(values)} "
+            f"({tuple(values)}): give {stages} numbers, or leave it empty"
+        )

@@ -63,7 +63,7 @@ _RESNET = _STAGED | {"antialias"}
 _HE = "[He et al., 2015](https://arxiv.org/abs/1512.03385), v1.5 as in torchvision"
 _VIT = "[Beyer et al., 2022](https://arxiv.org/abs/2205.01580)"
 _LITE = "[Tan and Le, 2019](https://arxiv.org/abs/1905.11946), Lite as in tensorflow/tpu"
-_LITE_FIELDS = frozenset({"dropout", "drop_path", "batch_norm"})
+_LITE_FIELDS = _STAGED | {"batch_norm"}
 
 
 def _lite(image_size: int) -> Entry:
