@@ -51,14 +51,19 @@ def read_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | Non
     return config_from_dict(tree)
 
 
-def config_from_dict(tree: Mapping[str, Any]) -> Config:
+def config_from_dict(tree: Mapping[str, Any], *, together: bool = True) -> Config:
     """Builds a checked config from nested mappings that may leave out any key.
+
+    Args:
+        tree: The mappings.
+        together: Whether to check as well which keys go together.
 
     Raises:
         UserError: A key is unknown, or a value has the wrong type or is out of bounds.
     """
     config = _build(Config, tree, "")
-    check_together(config)
+    if together:
+        check_together(config)
     return config
 
 

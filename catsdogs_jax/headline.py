@@ -64,7 +64,7 @@ def class_lines(split: Mapping[str, Any]) -> list[str]:
 
 
 def _without_leaks(split: Mapping[str, Any]) -> str:
-    rest = split["without_leaks"]
+    rest = split.get("without_leaks", split)
     leaked = split["n"] - rest["n"]
     if not leaked:
         return ""

@@ -213,7 +213,8 @@ class RunFolder:
                 f"--workdir {str(self.path)!r} holds no run (no config.json): give the folder that "
                 "python -m catsdogs_jax.train wrote"
             )
-        return config_from_dict(json.loads(self.config.read_text(encoding="utf-8")))
+        tree = json.loads(self.config.read_text(encoding="utf-8"))
+        return config_from_dict(tree, together=False)  # What it began with was allowed then.
 
 
 def _what_it_is(config: Config) -> dict[str, Any]:

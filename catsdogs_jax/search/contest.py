@@ -11,7 +11,8 @@ from catsdogs_jax.config import Config
 from catsdogs_jax.config_reader import config_to_dict, with_values
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.errors import UserError
-from catsdogs_jax.result import CHOOSING_SPLIT, split_line
+from catsdogs_jax.headline import split_line
+from catsdogs_jax.result import CHOOSING_SPLIT
 from catsdogs_jax.run_folder import write_json, write_text
 from catsdogs_jax.search.outcome import config_file
 from catsdogs_jax.search.population import Members, Population

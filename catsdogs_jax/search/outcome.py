@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from catsdogs_jax.config import Config
 from catsdogs_jax.config_reader import changed_values, with_values
 from catsdogs_jax.errors import UserError
-from catsdogs_jax.result import CHOOSING_SPLIT, split_line
+from catsdogs_jax.headline import split_line
+from catsdogs_jax.result import CHOOSING_SPLIT
 from catsdogs_jax.run_folder import write_json, write_text
 from catsdogs_jax.search.study import Search
 

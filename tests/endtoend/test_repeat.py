@@ -19,11 +19,11 @@ class StopOnce:
     """Asks to stop after the fourth step of the second run."""
 
     def __init__(self) -> None:
-        self.calls = 0
+        self.runs = 0
 
     def requested(self, step: int) -> int | None:
-        self.calls += 1
-        return 15 if self.calls == 10 else None
+        self.runs += step == 4
+        return 15 if step == 4 and self.runs == 2 else None
 
 
 def test_repeated_seeds_go_on_after_a_stop_and_report_mean_and_spread(

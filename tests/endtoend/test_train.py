@@ -68,7 +68,7 @@ def keep_trainer(monkeypatch: pytest.MonkeyPatch) -> list[Trainer]:
         kept.append(fastest_trainer(*arguments))
         return kept[-1]
 
-    monkeypatch.setattr("catsdogs_jax.train.fastest_trainer", keep)
+    monkeypatch.setattr("catsdogs_jax.training.prepare.fastest_trainer", keep)
     return kept
 
 
