@@ -1,0 +1,63 @@
+"""Plans a run before it begins: python -m catsdogs_jax.plan --config C --topology v5e:2x4."""
+
+import re
+from collections.abc import Sequence
+
+from catsdogs_jax import cli, runtime
+from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.planning.problem import problem_of
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str) -> float:
+    """Returns the seconds of "90s", "25m" or "2h".
+
+    Raises:
+        UserError: It is none of these.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None or not float(match[1]):
+        raise UserError(f"--budget {text!r} is no duration: give for example 90s, 25m or 2h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parses flags, plans, and prints the plan."""
+    parser = cli.parser(
+        "plan",
+        "Say what a run needs and costs before it begins: memory, time, exchanges, input.",
+        "python -m catsdogs_jax.plan --config configs/seed_cnn.py --topology v5e:2x4 --price 1.2",
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
+    parser.add_argument(
+        "--topology", required=True, metavar="T", help="local, or KIND:SHAPE such as v5e:2x4"
+    )
+    parser.add_argument("--price", type=float, metavar="P", help="of one chip for one hour")
+    parser.add_argument("--budget", metavar="25m", help="local: choose epochs and batch for it")
+    parser.add_argument("--pictures", type=int, metavar="N", help="all pictures together")
+    parser.add_argument("--classes", type=int, metavar="K", help="number of classes")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, metavar="S", help="stop trying variants after [30]"
+    )
+    flags, overrides = cli.split_overrides(parser, argv)
+    config = read_config(flags.config, overrides)
+    budget = parse_duration(flags.budget) if flags.budget else None
+    problem = problem_of(config, flags.pictures, flags.classes)
+    runtime.start()
+    if flags.topology in ("local", "cpu"):
+        from catsdogs_jax.planning.here import plan_for_here
+
+        lines = plan_for_here(config, problem, budget, flags.price)
+    elif budget is not None:
+        raise UserError("--budget chooses a run by measuring: give --topology local with it")
+    else:
+        from catsdogs_jax.planning.absent import plan_for_tpus
+
+        lines = plan_for_tpus(config, problem, flags.topology, flags.price, flags.seconds)
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,88 @@
+"""What devices say to each other in a compiled step, read from its machine code."""
+
+import dataclasses
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8}
+_KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
+_LINE = re.compile(rf" = (?P<result>.*?) (?P<kind>{_KINDS})(?P<start>-start)?\((?P<rest>.*)")
+_ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+_CHANNEL = re.compile(r"channel_id=(\d+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """One exchange between devices.
+
+    Attributes:
+        kind: XLA's name, for example "all-reduce".
+        size: Bytes of its result on one device.
+        group: Devices that take part in one exchange.
+    """
+
+    kind: str
+    size: int
+    group: int
+
+    @property
+    def sent(self) -> float:
+        """Bytes that each device sends if the exchange goes round a ring, the least possible."""
+        others = self.group - 1
+        if self.kind == "all-reduce":
+            return 2 * self.size * others / self.group
+        if self.kind == "reduce-scatter":
+            return self.size * others
+        if self.kind == "collective-permute":
+            return self.size
+        return self.size * others / self.group
+
+
+def read_collectives(code: str, devices: int) -> list[Collective]:
+    """Returns the collectives of a compiled step; one that runs beside others counts once.
+
+    Args:
+        code: `compiled.as_text()`.
+        devices: Number of devices, the group of a collective that names none.
+    """
+    found = {}
+    for number, line in enumerate(code.splitlines()):
+        match = _LINE.search(line)
+        if match is None:
+            continue
+        arrays = _ARRAY.findall(match["result"])
+        # An asynchronous gather or permute returns its operand and what it waits on as well.
+        if match["start"] and match["kind"] != "all-reduce":
+            arrays = [max(arrays, key=_size)]
+        channel = _CHANNEL.search(line)
+        key = (match["kind"], channel[1] if channel else f"line {number}")
+        size = sum(map(_size, arrays))
+        found[key] = Collective(match["kind"], size, _group(match["rest"], devices))
+    return [each for each in found.values() if each.group > 1]
+
+
+def summarized(collectives: Sequence[Collective]) -> list[tuple[str, int, int]]:
+    """Returns (kind, number, bytes together) of each kind, the largest first."""
+    count: Counter[str] = Counter(each.kind for each in collectives)
+    size: Counter[str] = Counter()
+    for each in collectives:
+        size[each.kind] += each.size
+    return [(kind, count[kind], total) for kind, total in size.most_common()]
+
+
+def _size(array: tuple[str, str]) -> int:
+    kind, shape = array
+    return _BYTES.get(kind, 4) * math.prod(int(n) for n in shape.split(",") if n)
+
+
+def _group(rest: str, devices: int) -> int:
+    if mesh := re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", rest):
+        lengths = {name: int(n) for name, n in re.findall(r"'(\w+)'=(\d+)", mesh[1])}
+        return math.prod(lengths[name] for name in re.findall(r"'(\w+)'", mesh[2]))
+    if tiles := re.search(r"replica_groups=\[\d+,(\d+)\]", rest):
+        return int(tiles[1])
+    if members := re.search(r"replica_groups=\{\{([\d,]*)\}", rest):
+        return members[1].count(",") + 1
+    return devices

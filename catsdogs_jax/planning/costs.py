@@ -1,0 +1,158 @@
+"""Compiles the steps of a run, and reads what they need."""
+
+import contextlib
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.planning.chips import Chip
+from catsdogs_jax.planning.collectives import Collective, read_collectives
+from catsdogs_jax.planning.problem import Problem
+from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.sharding import Sharding
+from catsdogs_jax.training.trainer import CompiledStep, Trainer, build_trainer
+
+_EFFORT, _QUICK = "jax_exec_time_optimization_effort", -1.0
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class StepCosts:
+    """What one step costs one device.
+
+    Attributes:
+        flops: Operations.
+        accessed: Bytes to and from its memory.
+        temporary: Bytes of activations and scratch.
+        collectives: What it exchanges with others.
+    """
+
+    flops: float
+    accessed: float
+    temporary: int
+    collectives: Sequence[Collective]
+
+    def seconds(self, chip: Chip) -> dict[str, float]:
+        """Returns the least time that each limit of a chip allows, seconds."""
+        return {
+            "compute": self.flops / chip.flops,
+            "memory": self.accessed / chip.bandwidth,
+            "interconnect": sum(each.sent for each in self.collectives) / chip.interconnect,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """What a run needs on each device.
+
+    Attributes:
+        kept: Bytes on a device by name: parameters, optimizer, average, statistics, batch.
+        train: The training step.
+        evaluate: The evaluation step.
+        checkpoint: Bytes of a checkpoint, all devices together.
+    """
+
+    kept: dict[str, int]
+    train: StepCosts
+    evaluate: StepCosts
+    checkpoint: int
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes that a device needs at once in training."""
+        return sum(self.kept.values()) + self.train.temporary
+
+
+class TooLarge(Exception):
+    """The compiler refused a step.
+
+    Attributes:
+        needed: Bytes that it says the step needs.
+        available: Bytes that it says there are.
+    """
+
+    def __init__(self, needed: float, available: float):
+        super().__init__(f"{needed:.3g} of {available:.3g} bytes")
+        self.needed, self.available = needed, available
+
+
+def compile_costs(config: Config, problem: Problem, sharding: Sharding) -> Costs:
+    """Compiles both steps of a run and returns their costs.
+
+    Raises:
+        TooLarge: They do not fit in the devices' memory.
+        UserError: The config cannot be run on these devices.
+    """
+    plan = make_plan(config, problem.train)
+    with quick_compilation():
+        try:
+            trainer = build_trainer(config, problem.preprocessing(config), sharding, plan, ())
+        except jax.errors.JaxRuntimeError as error:
+            raise _too_large(error) from error
+    return read_costs(trainer)
+
+
+def read_costs(trainer: Trainer) -> Costs:
+    """Returns the costs of a trainer's steps."""
+    state, devices = trainer.abstract_state(), trainer.sharding.device_count
+    kept = {
+        "parameters": state.params,
+        "optimizer": state.optimizer,
+        "average": state.average,
+        "statistics": state.statistics,
+        "batch": dict(trainer.abstract_batch),
+    }
+    whole = sum(_whole_bytes(leaf) for leaf in jax.tree.leaves(state))
+    return Costs(
+        kept={name: device_bytes(tree) for name, tree in kept.items() if jax.tree.leaves(tree)},
+        train=_step_costs(trainer.train, devices),
+        evaluate=_step_costs(trainer.evaluate, devices),
+        checkpoint=whole,
+    )
+
+
+def device_bytes(tree: Any) -> int:
+    """Returns what one device keeps of a tree of abstract arrays."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+@contextlib.contextmanager
+def quick_compilation() -> Iterator[None]:
+    """Lets the compiler spend little on speed: several times faster, with much the same memory."""
+    before = getattr(jax.config, _EFFORT)
+    jax.config.update(_EFFORT, _QUICK)
+    try:
+        yield
+    finally:
+        jax.config.update(_EFFORT, before)
+
+
+def _whole_bytes(leaf: Any) -> int:
+    return math.prod(leaf.shape) * leaf.dtype.itemsize
+
+
+def _step_costs(step: CompiledStep, devices: int) -> StepCosts:
+    cost, memory = step.compiled.cost_analysis() or {}, step.compiled.memory_analysis()
+    return StepCosts(
+        flops=cost.get("flops", 0.0),
+        accessed=cost.get("bytes accessed", 0.0),
+        temporary=memory.temp_size_in_bytes if memory is not None else 0,
+        collectives=read_collectives(step.compiled.as_text() or "", devices),
+    )
+
+
+def _too_large(error: Exception) -> Exception:
+    """Returns what the compiler's message says: "... (93.54G) exceeds available HBM (15.75G)"."""
+    text = str(error)
+    sizes = [float(n) * _UNITS[unit] for n, unit in re.findall(r"\b([\d.]+)([KMGT])\b", text)]
+    if "RESOURCE_EXHAUSTED" not in text or len(sizes) < 2:
+        return error
+    return TooLarge(needed=sizes[0], available=sizes[1])

@@ -1,0 +1,216 @@
+"""Promises of a plan: its figures are those of hand counts, and its search finds the edge."""
+
+import dataclasses
+import importlib.util
+import math
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from catsdogs_jax import plan
+from catsdogs_jax.config import Config
+from catsdogs_jax.config_reader import config_from_dict, read_config
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.planning import report
+from catsdogs_jax.planning.absent import plan_for_tpus
+from catsdogs_jax.planning.chips import CHIPS, chip_of
+from catsdogs_jax.planning.collectives import Collective, read_collectives, summarized
+from catsdogs_jax.planning.costs import Costs, StepCosts, TooLarge, compile_costs
+from catsdogs_jax.planning.decoder import Decoder
+from catsdogs_jax.planning.duration import duration_of
+from catsdogs_jax.planning.here import plan_for_here
+from catsdogs_jax.planning.largest import Largest, largest_batch, what_makes_it_fit
+from catsdogs_jax.planning.problem import Problem, problem_of
+from catsdogs_jax.task import Task
+from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.sharding import make_sharding
+from catsdogs_jax.training.topology import absent_tpus
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
+PROBLEM = Problem(8000, 2000, Task("binary", ("a", "b")), "made up")
+SEED_PARAMETERS = 1_212_513
+SEED_FLOPS = 2 * (148**2 * 27 * 32 + 72**2 * 288 * 32 + 34**2 * 288 * 64 + 18496 * 64 + 64)
+"""Of one forward pass over a picture: two for each weight and place that it is used at."""
+
+
+def config_of(**groups: dict) -> Config:
+    tree: dict[str, dict] = {
+        "data": {"dir": "unused", "image_size": 150, "batch_size": 8},
+        "train": {"epochs": 2, "ema_decay": 0.9},
+        "model": {"convolutions": "native"},
+    }
+    return config_from_dict({name: {**tree.get(name, {}), **groups.get(name, {})} for name in tree})
+
+
+@pytest.fixture(scope="module")
+def costs() -> Costs:
+    return compile_costs(config_of(), PROBLEM, make_sharding(8))
+
+
+def test_memory_and_operations_are_those_of_a_hand_count(costs: Costs) -> None:
+    assert costs.kept["parameters"] == costs.kept["average"] == 4 * SEED_PARAMETERS
+    assert costs.kept["optimizer"] == pytest.approx(8 * SEED_PARAMETERS, rel=1e-4)
+    assert costs.checkpoint == pytest.approx(16 * SEED_PARAMETERS, rel=1e-4)
+    assert costs.kept["batch"] == 150 * 150 * 3 + 4 + 1 + 4
+    # The first layer needs no gradient of the pictures; the rest of a step is small beside it.
+    expected = 3 * SEED_FLOPS - 2 * 148**2 * 27 * 32
+    assert costs.train.flops == pytest.approx(expected, rel=0.1)
+    assert costs.evaluate.flops == pytest.approx(SEED_FLOPS, rel=0.1)
+
+
+def test_a_step_reduces_the_gradient_once_and_nothing_else(costs: Costs) -> None:
+    (kind, _, size), *others = summarized(costs.train.collectives)
+    assert (kind, others) == ("all-reduce", [])
+    assert size == pytest.approx(4 * SEED_PARAMETERS, rel=1e-4)
+
+
+def test_collectives_are_read_from_machine_code() -> None:
+    code = """
+  %a = f32[4,8]{1,0} all-reduce(%x), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%sum
+  %b = (bf16[4]{0}, bf16[16]{0}) all-gather-start(%x), channel_id=2, replica_groups=[2,4]<=[8]
+  %b2 = bf16[16]{0} all-gather(%x), channel_id=2, replica_groups=[2,4]<=[8], dimensions={0}
+  %c = f32[2]{0} reduce-scatter(%x), channel_id=3, replica_groups=mesh['a'=2,'b'=4] {'b'}
+  %d = f32[2]{0} all-reduce(%x), channel_id=4, replica_groups=mesh['a'=8,'b'=1] {'b'}
+"""
+    assert read_collectives(code, 8) == [
+        Collective("all-reduce", 128, 4),
+        Collective("all-gather", 32, 4),
+        Collective("reduce-scatter", 8, 4),
+    ]
+    assert [each.sent for each in read_collectives(code, 8)] == [192, 24, 24]
+
+
+def test_what_binds_a_step_is_its_longest_limit() -> None:
+    chip = CHIPS["v5e"]
+    step = StepCosts(197e10, 819e8, 0, [Collective("all-reduce", 10**9, 8)])
+    times = step.seconds(chip)
+    assert times["compute"] == pytest.approx(0.01)
+    assert times["memory"] == pytest.approx(0.1)
+    assert times["interconnect"] == pytest.approx(1.75e9 / 200e9)
+    assert "bound by memory" in report.step("training step", step, chip)[0]
+
+
+def needing(limit: int, per_picture: int, fixed: int) -> object:
+    """Returns a function like `compile_costs` on one device with memory for `limit` bytes."""
+
+    def compile_at(config: Config) -> Costs:
+        temporary = per_picture * config.data.batch_size // (1 + (config.train.remat != "none"))
+        if fixed + temporary > 2 * limit:
+            raise TooLarge(fixed + temporary, limit)
+        step = StepCosts(1.0, 1.0, temporary, [])
+        return Costs({"parameters": fixed, "batch": 0}, step, step, fixed)
+
+    return compile_at
+
+
+@pytest.mark.parametrize("start", [8, 64, 4096])
+def test_the_search_finds_the_largest_batch(start: int) -> None:
+    compile_at, until = needing(100_000, 90, 10_000), time.monotonic() + 60
+    config = config_of(data={"batch_size": start})
+    try:
+        first = compile_at(config)  # type: ignore[operator]
+    except TooLarge:
+        first = None
+    found = largest_batch(config, first, 100_000, 8, compile_at, until)  # type: ignore[arg-type]
+    assert found.refused is not None
+    assert found.fits <= 1000 < found.refused
+    assert found.fits % 8 == 0
+    assert found.fits >= 1000 * 15 / 16 - 8
+
+
+def test_a_run_that_does_not_fit_is_told_what_makes_it_fit() -> None:
+    compile_at, until = needing(100_000, 90, 10_000), time.monotonic() + 60
+    config = config_of(data={"batch_size": 1600})
+    tried = dict(what_makes_it_fit(config, 100_000, 1, compile_at, until))  # type: ignore[arg-type]
+    assert tried["--config.train.remat=products"]
+    assert not tried["--config.model.dtype=bfloat16"]
+    assert "fits with --config.train.remat=products" in report.changes(list(tried.items()))[1]
+    refusal = report.refused(TooLarge(20 * 2**30, 16 * 2**30))
+    assert "DOES NOT FIT: the compiler asks for 20.00 GiB of 16.00 GiB" in refusal[0]
+    assert "--config.data.batch_size=512" in report.largest(Largest(512, 1024), 1600)[0]
+
+
+def test_the_slower_of_step_and_input_sets_the_time() -> None:
+    config = config_of(data={"cache_mb": 0, "disk_cache_mb": 0, "batch_size": 100})
+    course, slow, fast = make_plan(config, 8000), Decoder(50, 1e4, 2), Decoder(5000, 1e4, 2)
+    waiting = duration_of(config, PROBLEM, course, 0.1, 0.1, slow, 1)
+    assert waiting.waits
+    assert waiting.training == pytest.approx(160 * 2.0)
+    flowing = duration_of(config, PROBLEM, course, 0.1, 0.1, fast, 1)
+    assert not flowing.waits
+    assert flowing.training == pytest.approx(160 * 0.1)
+    assert flowing.evaluation == pytest.approx(2 * 20 * 0.1)
+    four = duration_of(config, PROBLEM, course, 0.1, 0.1, slow, 40)
+    assert four.training == pytest.approx(160 * 0.1)
+    cost = report.length(flowing, config, 8, 1.2, "measured")[0]
+    assert f"cost {1.2 * 8 * flowing.total / 3600:,.2f}" in cost
+
+
+def test_the_problem_comes_from_flags_else_data_else_an_assumption(tmp_path: Path) -> None:
+    config = config_of()
+    given = problem_of(config, 1_000_000, 1000)
+    assert (given.train, given.validation, given.task.outputs) == (800_000, 200_000, 1000)
+    assert "assumed" in problem_of(config).source
+    for number in range(10):
+        path = tmp_path / ("cat" if number % 3 else "dog") / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()  # A plan opens no picture.
+    listed = problem_of(config_of(data={"dir": str(tmp_path)}))
+    assert (listed.train, listed.validation) == (8, 2)
+    assert listed.task == Task("binary", ("cat", "dog"))
+    with pytest.raises(UserError, match="--classes 1"):
+        problem_of(config, 10, 1)
+
+
+def test_a_budget_chooses_epochs_that_fit_in_it() -> None:
+    config = config_of(
+        data={"image_size": 16, "batch_size": 8}, model={"widths": (4,), "hidden": 4}
+    )
+    config = dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, devices=1))
+    small = Problem(16, 8, PROBLEM.task, "made up")
+    text = "\n".join(plan_for_here(config, small, budget=30.0, price=None))
+    assert "fits" in text
+    assert "budget        30.0 s: --config.data.batch_size=" in text
+    assert "pictures/s" in text
+    with pytest.raises(UserError, match="too short for one epoch"):
+        plan_for_here(config, PROBLEM, budget=1e-6, price=None)
+
+
+def test_bad_flags_are_named() -> None:
+    with pytest.raises(UserError, match="'v7:2x2' is not local or KIND:SHAPE"):
+        chip_of("v7:2x2")
+    assert plan.parse_duration("25m") == 1500
+    for text in ("25", "0m", "m", "1d"):
+        with pytest.raises(UserError, match="is no duration"):
+            plan.parse_duration(text)
+
+
+@pytest.fixture
+def tpu_compiler() -> None:
+    if importlib.util.find_spec("libtpu") is None:
+        message = "no TPU compiler: uv run --extra tpu pytest tests/planning"
+        if os.environ.get("CATSDOGS_REQUIRE_TPU_COMPILER") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.mark.usefixtures("tpu_compiler")
+@pytest.mark.parametrize("topology", ["v5e:2x4", "v4:2x2x1"])
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_is_planned_for_tpus(path: Path, topology: str) -> None:
+    config = read_config(path)
+    lines = plan_for_tpus(config, problem_of(config), topology, price=1.2, seconds=0)
+    text = "\n".join(lines)
+    for words in ("fits: ", "pictures compiled and fit", "bound by", "all-reduce", "cost"):
+        assert words in text
+
+
+@pytest.mark.usefixtures("tpu_compiler")
+def test_a_step_that_is_too_large_for_tpus_is_refused_with_the_need() -> None:
+    config = config_of(data={"batch_size": 4 * 16384})
+    with pytest.raises(TooLarge) as refusal:
+        compile_costs(config, PROBLEM, absent_tpus("v5e:2x2", config.mesh))
+    assert refusal.value.needed > refusal.value.available
+    assert math.isclose(refusal.value.available, 15.75 * 2**30)
