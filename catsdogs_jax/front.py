@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "report": "write one page about a finished run, or compare two",
     "check": "look at a folder of pictures, or at an augmentation, before training",
     "find_lr": "draw the loss over the learning rate and suggest one",
+    "plan": "say what a run needs, on TPUs that are not there or here",
     "sweep": "search over settings, or train a population",
     "doctor": "print versions, devices, memory and caches, and what is wrong",
 }
