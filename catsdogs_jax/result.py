@@ -59,7 +59,7 @@ class Result:
             "plots/*.png, report.html, suspects.csv, checkpoints/",
             f"look at it:             {path}/report.html, or tensorboard --logdir {path}",
             f"predict new pictures:   python -m catsdogs_jax.predict --workdir {path} PICTURE...",
-            "train on your own:      python -m catsdogs_jax.train --config configs/seed_cnn.py "
+            "train on your own:      python -m catsdogs_jax.train --config configs/finetune.py "
             "--config.data.dir=FOLDER --workdir runs/mine",
             "                        (FOLDER holds one folder of pictures per class)",
         ]

@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> None:
     parser = cli.parser(
         "train",
         "Train a classifier from a folder of pictures.",
-        "python -m catsdogs_jax.train --config configs/seed_cnn.py "
+        "python -m catsdogs_jax.train --config configs/finetune.py "
         "--config.data.dir=my_pictures --workdir runs/mine",
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")

@@ -17,7 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
         "batch_size": 32,
     }
     config.model = {"name": "efficientnet_lite1", "dropout": 0.2, "batch_norm": "frozen"}
-    config.finetune = {"weights": "imagenet", "depth": "head_then_all", "layer_decay": 0.7}
+    config.finetune = {"weights": "imagenet", "depth": "probe", "layer_decay": 0.7}
     config.augment = {"flip": True, "zoom": (0.7, 1.1)}
     config.train = {
         "epochs": 3,
