@@ -90,11 +90,11 @@ def compile_costs(config: Config, problem: Problem, sharding: Sharding) -> Costs
     """
     plan = make_plan(config, problem.train)
     with quick_compilation():
+        trainer = build_trainer(config, problem.preprocessing(config), sharding, plan, ())
         try:
-            trainer = build_trainer(config, problem.preprocessing(config), sharding, plan, ())
+            return read_costs(trainer)  # Compiles the steps.
         except jax.errors.JaxRuntimeError as error:
             raise _too_large(error) from error
-    return read_costs(trainer)
 
 
 def read_costs(trainer: Trainer) -> Costs:
