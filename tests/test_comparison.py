@@ -87,5 +87,5 @@ def test_a_folder_without_predictions_and_a_split_misspelt_are_one_line(
         compare_runs(runs[0], tmp_path, "validation")
     with pytest.raises(UserError, match="no split 'validaton'.*Did you mean 'validation'"):
         compare_runs(*runs, "validaton")
-    with pytest.raises(UserError, match="nothing to report"):
+    with pytest.raises(UserError, match="give either --workdir RUN, or --compare A B"):
         report.main([])
