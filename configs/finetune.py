@@ -1,6 +1,11 @@
-"""Fine-tunes an EfficientNet-Lite1 with ImageNet weights on your pictures.
+"""Fits the last layer of an EfficientNet-Lite1, which has seen ImageNet, to your pictures.
 
-python -m catsdogs_jax.train --config configs/finetune.py --config.data.dir=PHOTOS
+    catsdogs train --config configs/finetune.py --config.data.dir=PHOTOS
+
+99.5 % of 600 validation photographs of cats and dogs (95 % interval 98.5 to 99.8 %, one run, 2,000
+to train on), 126 s from start to end, on 2 cores of an AMD EPYC with AVX-512, Python 3.11.7,
+jax 0.10.2, flax 0.12.8. With --config.finetune.depth=head_then_all all layers
+are trained from there, which is meant for accelerators and not measured yet.
 """
 
 import ml_collections
