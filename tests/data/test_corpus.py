@@ -238,4 +238,7 @@ def test_odd_names_are_read(tmp_path: Path, name: bytes) -> None:
 
 
 def test_a_name_that_no_file_can_have_is_left_out(tmp_path: Path) -> None:
-    assert scan_file(tmp_path / "a\0.jpg") == "cannot be read: embedded null byte"
+    reason = scan_file(tmp_path / "a\0.jpg")
+    assert isinstance(reason, str)
+    assert reason.startswith("cannot be read: ")  # What follows are Python's words, by version.
+    assert "embedded null" in reason
