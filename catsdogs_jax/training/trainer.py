@@ -245,13 +245,6 @@ def evaluation_batch(config: Config, sharding: Sharding) -> int:
     return -(-wanted // sharding.device_count) * sharding.device_count
 
 
-def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-    """Returns the shapes and types of a tree of arrays, all with one sharding."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
-    )
-
-
 def _initializer(
     config: Config, preprocessing: Preprocessing, recipe: Recipe, sharding: Sharding
 ) -> Callable[[], TrainState]:

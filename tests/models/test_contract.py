@@ -19,7 +19,6 @@ from catsdogs_jax.task import Task
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import create_state, merge_model, split_model
-from catsdogs_jax.training.trainer import abstract
 
 SIZE, BATCH, OUTPUTS = 32, 8, 5
 STAGED = {"widths": (8, 16), "depths": (1, 1), "dropout": 0.1, "drop_path": 0.1}
@@ -161,14 +160,14 @@ def test_bfloat16_is_the_type_of_the_activations_alone(name: str) -> None:
 
 def test_what_is_saved_comes_back(parts: tuple[Any, Any, Any], tmp_path: Path) -> None:
     _, params, statistics = parts
-    replicated = make_sharding(1).replicated
+    sharding = make_sharding(1)
     state = create_state(params, statistics, optax.sgd(0.1), average=False)
-    state = jax.device_put(state, replicated)
+    state = jax.device_put(state, sharding.replicated)
     preprocessing = Preprocessing(SIZE, "stretch", Task("binary", ("a", "b")))
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
         checkpoints.save(state, 0, preprocessing, None)
         checkpoints.wait()
-        restored = checkpoints.restore(0, abstract(state, replicated))
+        restored = checkpoints.restore(0, sharding.abstract(state))
     jax.tree.map(np.testing.assert_array_equal, restored.params, state.params)
     jax.tree.map(np.testing.assert_array_equal, restored.statistics, state.statistics)
 

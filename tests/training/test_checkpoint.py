@@ -17,7 +17,6 @@ from catsdogs_jax.task import Task
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import TrainState, create_state
-from catsdogs_jax.training.trainer import abstract
 
 PREPROCESSING = Preprocessing(16, "crop", Task("binary", ("a", "b")))
 
@@ -63,7 +62,7 @@ def test_what_is_restored_is_what_was_saved(
     with Checkpoints(tmp_path, config) as checkpoints:
         checkpoints.save(saved, 7, PREPROCESSING, None)
         checkpoints.wait()
-        like = abstract(saved, make_sharding(1).replicated)
+        like = make_sharding(1).abstract(saved)
         restored = checkpoints.restore(7, like)
         assert checkpoints.preprocessing(7) == PREPROCESSING
     assert jax.tree.structure(restored) == jax.tree.structure(saved)
@@ -72,10 +71,10 @@ def test_what_is_restored_is_what_was_saved(
 
 def test_a_checkpoint_is_restored_onto_other_devices(tmp_path: Path) -> None:
     save_all(tmp_path, {1: 0.5})
-    sharding = make_sharding(8).replicated
+    sharding = make_sharding(8)
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
-        restored = checkpoints.restore(1, abstract(state_at(1), sharding))
-    assert restored.params["layer"][0].sharding.is_equivalent_to(sharding, 2)
+        restored = checkpoints.restore(1, sharding.abstract(state_at(1)))
+    assert restored.params["layer"][0].sharding.is_equivalent_to(sharding.replicated, 2)
 
 
 def test_the_average_is_what_predicts(tmp_path: Path) -> None:
@@ -84,7 +83,7 @@ def test_the_average_is_what_predicts(tmp_path: Path) -> None:
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
         checkpoints.save(state, 1, PREPROCESSING, None)
         checkpoints.wait()
-        like = abstract((state.params, state.statistics), make_sharding(1).replicated)
+        like = make_sharding(1).abstract((state.params, state.statistics))
         params, statistics = checkpoints.restore_variables(1, *like, average=True)
     np.testing.assert_array_equal(params["layer"][0], state.params["layer"][0] + 100)
     np.testing.assert_array_equal(statistics["mean"], state.statistics["mean"])

@@ -23,7 +23,6 @@ from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.integrity import MANIFEST, METADATA, why_broken
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import TrainState, create_state
-from catsdogs_jax.training.trainer import abstract
 
 PREPROCESSING = Preprocessing(16, "crop", Task("binary", ("a", "b")))
 CONFIG = CheckpointConfig(keep_latest=3)
@@ -90,7 +89,7 @@ def test_a_broken_checkpoint_is_passed_over_and_named(
     harm(folder / "3")
     with Checkpoints(folder, CONFIG) as checkpoints:
         assert checkpoints.latest_step == 2
-        restored = checkpoints.restore(2, abstract(state_at(2), make_sharding(1).replicated))
+        restored = checkpoints.restore(2, make_sharding(1).abstract(state_at(2)))
         checkpoints.save(state_at(3), 3, PREPROCESSING, None)
     jax.tree.map(np.testing.assert_array_equal, restored, state_at(2))
     said = capsys.readouterr().err
@@ -114,7 +113,7 @@ def test_a_flipped_bit_in_any_file_is_noticed_or_harmless(folder: Path) -> None:
         flip(path, 0.9)
         if not why_broken(folder / "3"):  # One of the two files that Orbax writes last.
             with Checkpoints(folder, CONFIG) as checkpoints:
-                like = abstract(expected, make_sharding(1).replicated)
+                like = make_sharding(1).abstract(expected)
                 jax.tree.map(np.testing.assert_array_equal, checkpoints.restore(3, like), expected)
                 assert checkpoints.best_step == 1
         path.write_bytes(whole)
