@@ -17,6 +17,7 @@ from catsdogs_jax.reporting.flowchart import Layer
 from catsdogs_jax.reporting.page import Bins, Content, Headline, Table, write_page
 from catsdogs_jax.reporting.style import percent
 from catsdogs_jax.run_folder import write_text
+from catsdogs_jax.training.reliability import BINS, reliability
 from catsdogs_jax.training.state import merge_model
 
 _MOST_SLICED = 4000
@@ -117,7 +118,7 @@ def _calibration(source: Source) -> tuple[list[Bins], str]:
     else:
         scaled, how = logits / temperature, "fitted on validation, applied to test"
     both = [
-        (name, calibration.reliability(task.probabilities(each), true, task))
+        (name, reliability(task.probabilities(each), true, task))
         for name, each in (("as trained", logits), ("scaled", scaled))
     ]
     bins = [
@@ -126,7 +127,7 @@ def _calibration(source: Source) -> tuple[list[Bins], str]:
     ]
     words = (
         f"Dividing the logits by {temperature:.2f} (temperature scaling, {how}) takes the expected "
-        f"calibration error ({calibration.BINS} bins) of the {split} pictures from "
+        f"calibration error ({BINS} bins) of the {split} pictures from "
         f"{both[0][1].error:.3f} to {both[1][1].error:.3f}. "
     )
     sure = "surer than it should be" if temperature > 1 else "less sure than it could be"

@@ -17,8 +17,7 @@ from catsdogs_jax.training.class_metrics import (
     multilabel_metrics,
 )
 from catsdogs_jax.training.evaluation import Evaluation
-
-_CALIBRATION_BINS = 15
+from catsdogs_jax.training.reliability import reliability
 
 
 def split_summary(
@@ -61,7 +60,7 @@ def split_summary(
         "accuracy_ci95": wilson_interval(round(accuracy * evaluation.n), evaluation.n),
         "loss": evaluation.loss,
         "auroc": area_under_roc(true, probabilities, task),
-        "ece": expected_calibration_error(probabilities, true, task),
+        "ece": reliability(probabilities, true, task).error,
         "confusion_matrix": confusions(true, predicted, task).tolist(),
         "classes": list(task.classes),
         "without_leaks": _without(predicted == true, leaked),
@@ -92,23 +91,6 @@ def area_under_roc(true: np.ndarray, probabilities: np.ndarray, task: Task) -> f
             return None
         areas.append(roc_auc_score(members[:, column], probabilities[:, column]))
     return float(np.mean(areas))
-
-
-def expected_calibration_error(probabilities: np.ndarray, true: np.ndarray, task: Task) -> float:
-    """Returns the mean gap between confidence and accuracy over 15 bins of confidence.
-
-    For multi-label problems each label of each picture counts as one prediction.
-    Source: Guo et al., 2017, https://arxiv.org/abs/1706.04599
-    """
-    if task.kind == "multilabel":
-        confidence = np.maximum(probabilities, 1 - probabilities).ravel()
-        right = ((probabilities > 0.5) == true).ravel()
-    else:
-        confidence = probabilities.max(axis=-1)
-        right = probabilities.argmax(axis=-1) == true
-    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=_CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def confusions(true: np.ndarray, predicted: np.ndarray, task: Task) -> np.ndarray:

@@ -12,6 +12,7 @@ from catsdogs_jax.insight.mistakes import (
     suspected_labels,
 )
 from catsdogs_jax.task import Task
+from catsdogs_jax.training.reliability import reliability
 
 BINARY = Task("binary", ("cat", "dog"))
 MANY = Task("multiclass", ("a", "b", "c"))
@@ -37,9 +38,7 @@ def test_the_temperature_undoes_a_scale(task: Task, sure: float) -> None:
     assert calibration.fit_temperature(logits, targets, task) == pytest.approx(sure, rel=0.1)
     true = task.true_classes(targets)
     scaled = calibration.held_out_scaling(logits, targets, task)
-    before, after = (
-        calibration.reliability(task.probabilities(each), true, task) for each in (logits, scaled)
-    )
+    before, after = (reliability(task.probabilities(each), true, task) for each in (logits, scaled))
     assert after.error < before.error / 3
     assert before.count.sum() == true.size
 

@@ -7,9 +7,9 @@ from sklearn.metrics import roc_auc_score
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.evaluation import Evaluation
 from catsdogs_jax.training.metrics import (
-    expected_calibration_error,
     split_summary,
 )
+from catsdogs_jax.training.reliability import reliability
 
 RNG = np.random.default_rng(0)
 BINARY = Task("binary", ("cat", "dog"))
@@ -65,9 +65,9 @@ def test_a_split_with_one_class_has_no_auroc() -> None:
 def test_calibration_error_is_the_gap_of_confidence_and_accuracy() -> None:
     probabilities = np.tile([0.2, 0.8], (10, 1))
     true = np.array([1] * 6 + [0] * 4)
-    assert expected_calibration_error(probabilities, true, BINARY) == pytest.approx(0.2)
+    assert reliability(probabilities, true, BINARY).error == pytest.approx(0.2)
     true = np.array([1] * 8 + [0] * 2)
-    assert expected_calibration_error(probabilities, true, BINARY) == pytest.approx(0)
+    assert reliability(probabilities, true, BINARY).error == pytest.approx(0)
 
 
 @pytest.mark.parametrize("task", [BINARY, SPECIES, SEVERAL])

@@ -41,7 +41,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Bins:
-    """Confidence and accuracy in bins, see `insight.calibration.Reliability`.
+    """Confidence and accuracy in bins, see `training.reliability.Reliability`.
 
     Attributes:
         name: Its name in the key, with its number.
