@@ -205,6 +205,9 @@ class TrainConfig:
     budget: str | None = option(
         None, "Length of the run as wall-clock time, for example 90s, 25m or 1h30m."
     )
+    watchdog: str | None = option(
+        "10m", "Show where every thread is when no step has ended for so long; none: never."
+    )
     steps_per_epoch: int | None = option(
         None, "Steps called an epoch; none: one pass over the training pictures.", minimum=1
     )

@@ -26,8 +26,8 @@ def check_together(config: Config) -> None:
     if evaluation.every_steps is not None or evaluation.every_epochs is not None:
         every = {"every_steps": evaluation.every_steps, "every_epochs": evaluation.every_epochs}
         _exactly_one("eval", **every)
-    if train.budget is not None:
-        _check_budget(train.budget)
+    _check_duration("train.budget", train.budget)
+    _check_duration("train.watchdog", train.watchdog)
     if config.finetune.depth != "all" and not config.finetune.weights:
         raise UserError(
             f"finetune.depth is {config.finetune.depth!r}, which needs weights to begin with: "
@@ -90,11 +90,13 @@ def _check_optimizer(train: TrainConfig) -> None:
         )
 
 
-def _check_budget(text: str) -> None:
+def _check_duration(key: str, text: str | None) -> None:
+    if text is None:
+        return
     try:
         seconds_of(text)
     except ValueError as error:
-        raise UserError(f"config key 'train.budget': {error}") from error
+        raise UserError(f"config key {key!r}: {error}") from error
 
 
 def parse_rule(rule: str) -> tuple[str, int | None]:

@@ -1,13 +1,14 @@
 """The end of a run: measure the best checkpoint, draw, and write down what was reached."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
+from catsdogs_jax import hosts
 from catsdogs_jax.classifier import Classifier
 from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.leaks import leaked_files, listed
@@ -77,18 +78,10 @@ def conclude(folder: RunFolder, loop: Loop, splits: Sequence[str], seconds: floa
     """
     step = loop.checkpoints.require_best_step()
     trainer, dataset = loop.trainer, loop.dataset
-    state = loop.checkpoints.restore(step, trainer.abstract_state())
-    variables = (state.evaluated_params, state.statistics)
-    evaluations = {
-        name: evaluate(
-            trainer.evaluate,
-            *variables,
-            dataset.splits[name],
-            trainer.eval_batch,
-            trainer.sharding,
-        )
-        for name in splits
-    }
+    variables, evaluations = _evaluations(loop, step, splits)
+    if not hosts.is_first():
+        hosts.wait_for_all("the first process wrote the result")
+        return read_result(folder)
     preprocessing = loop.checkpoints.preprocessing(step)  # With the thresholds of these weights.
     rows, ended = loop.records.rows, loop.ended_early()
     values = {
@@ -122,9 +115,34 @@ def conclude(folder: RunFolder, loop: Loop, splits: Sequence[str], seconds: floa
     write_predictions(folder.predictions, evaluations, dataset.splits, preprocessing)
     draw(folder, loop, rows, values)
     write_json(folder.result, values)  # Last: whoever sees it finds the rest complete.
-    if jax.process_count() == 1:  # The page, a view of the rest, can be written again at any time.
+    hosts.wait_for_all("the first process wrote the result")
+    if not hosts.several():  # The page, a view of the rest, can be written again at any time.
         report(folder, loop, variables, evaluations, values)
     return Result(folder, values)
+
+
+def _evaluations(
+    loop: Loop, step: int, splits: Sequence[str]
+) -> tuple[tuple[Params, Params], dict[str, Evaluation]]:
+    """Returns the variables of a checkpoint, and what they say of each split."""
+    trainer = loop.trainer
+    state = loop.checkpoints.restore(step, trainer.abstract_state())
+    variables = (state.evaluated_params, state.statistics)
+    return variables, {
+        name: evaluate(
+            trainer.evaluate,
+            *variables,
+            loop.dataset.splits[name],
+            trainer.eval_batch,
+            trainer.sharding,
+        )
+        for name in splits
+    }
+
+
+def read_result(folder: RunFolder) -> Result:
+    """Returns the result that another process wrote."""
+    return Result(folder, json.loads(folder.result.read_text(encoding="utf-8")))
 
 
 def report(

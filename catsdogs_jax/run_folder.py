@@ -218,8 +218,10 @@ class RunFolder:
 
 
 def _what_it_is(config: Config) -> dict[str, Any]:
-    """Returns the config without the devices: a run may go on on others."""
-    return {key: value for key, value in config_to_dict(config).items() if key != "mesh"}
+    """Returns the config without what may change: the devices, and who watches."""
+    tree = config_to_dict(config)
+    del tree["mesh"], tree["train"]["watchdog"]
+    return tree
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:

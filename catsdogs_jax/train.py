@@ -4,22 +4,24 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from catsdogs_jax import cli, runtime
+from catsdogs_jax import cli, hosts, runtime
 from catsdogs_jax.config import Config
 from catsdogs_jax.config_reader import describe_options, read_config
-from catsdogs_jax.data.dataset import load_dataset
+from catsdogs_jax.data.dataset import Dataset, load_dataset
 from catsdogs_jax.models import input_spec
 from catsdogs_jax.pretrained import read_weights
 from catsdogs_jax.result import Result, conclude
 from catsdogs_jax.run_folder import RunFolder
+from catsdogs_jax.training.agreement import check_same_run
 from catsdogs_jax.training.announce import announce
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.finetune import begin
 from catsdogs_jax.training.loop import Loop
-from catsdogs_jax.training.preemption import Observer, SignalStop, Stop, unobserved
+from catsdogs_jax.training.plan import Plan
+from catsdogs_jax.training.preemption import AgreedStop, Observer, SignalStop, Stop, unobserved
 from catsdogs_jax.training.prepare import prepare
 from catsdogs_jax.training.progress import Progress
-from catsdogs_jax.training.records import Records
+from catsdogs_jax.training.records import NoRecords, Records
 from catsdogs_jax.training.sharding import make_sharding
 
 
@@ -49,39 +51,50 @@ def train_and_evaluate(
     """
     start = time.perf_counter()
     folder = RunFolder(Path(workdir))
-    folder.check(config)
     sharding = make_sharding(config.mesh.devices, config.mesh)
-    pretrained = read_weights(config.finetune.weights, config.model.name)
-    spec = input_spec(config.model.name)
-    dataset = load_dataset(config, mean=spec.mean, std=spec.std)
+    with hosts.together():
+        if hosts.is_first():
+            folder.check(config)
+        pretrained = read_weights(config.finetune.weights, config.model.name)
+        spec = input_spec(config.model.name)
+        dataset = load_dataset(config, mean=spec.mean, std=spec.std)
+    check_same_run(config, dataset.manifest)
     plan, trainer, claimed = prepare(config, folder, dataset, sharding, start)
 
     with claimed, Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:
         latest = checkpoints.latest_step
         first = latest or 0
-        announce(trainer, dataset, plan, folder, first)
-        in_memory = dataset.splits["train"].cache is not None
-        progress = Progress(
-            plan,
-            first,
-            config.data.batch_size,
-            in_memory=in_memory,
-            held_out=len(dataset.splits["validation"]),
-        )
+        if hosts.is_first():
+            announce(trainer, dataset, plan, folder, first)
         with (
-            Records(folder.path, folder.metrics, latest, progress) as records,
-            SignalStop() as signals,
+            _records(config, plan, dataset, folder, latest) as records,
+            AgreedStop() if hosts.several() else SignalStop() as signals,
         ):
-            loop = Loop(
-                config, plan, trainer, dataset, checkpoints, records, stop or signals, observe
-            )
+            ends = stop or signals
+            loop = Loop(config, plan, trainer, dataset, checkpoints, records, ends, observe)
             state = begin(loop, pretrained) if latest is None else loop.restore(latest)
             state = loop.fit(state, first)
         checkpoints.prove(int(state.step), state)
-        if (ended := loop.ended_early()) is not None:
+        if (ended := loop.ended_early()) is not None and hosts.is_first():
             print(ended)
         splits = [n for n in dataset.splits if n != "train" and (test or n != "test")]
         return conclude(folder, loop, splits, seconds=time.perf_counter() - start)
+
+
+def _records(
+    config: Config, plan: Plan, dataset: Dataset, folder: RunFolder, latest: int | None
+) -> Records | NoRecords:
+    """Returns what keeps the metrics: the first process writes for all."""
+    if not hosts.is_first():
+        return NoRecords(folder.path, folder.metrics, latest)
+    progress = Progress(
+        plan,
+        latest or 0,
+        config.data.batch_size,
+        in_memory=dataset.splits["train"].cache is not None,
+        held_out=len(dataset.splits["validation"]),
+    )
+    return Records(folder.path, folder.metrics, latest, progress)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -95,16 +108,23 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
     parser.add_argument("--workdir", metavar="DIR", help="the run folder [runs/NAME of the config]")
     cli.add_require(parser)
+    hosts.add_flags(parser)
     parser.add_argument(
         "--repeat", type=int, metavar="N", help="train N seeds and report mean and spread"
     )
     parser.epilog = f"{parser.epilog}\n\nconfig keys:\n{describe_options()}"
     flags, overrides = cli.split_overrides(parser, argv)
     config = read_config(flags.config, overrides)
-    runtime.start(flags.require, deterministic=config.train.deterministic)
+    runtime.start(deterministic=config.train.deterministic)
+    hosts.join(flags)
+    if flags.require is not None:
+        runtime.require_platform(flags.require)
     workdir = flags.workdir or cli.default_workdir(flags.config)
     if flags.repeat is None:
-        print(train_and_evaluate(config, workdir).farewell())
+        with hosts.parting():
+            result = train_and_evaluate(config, workdir)
+        if hosts.is_first():
+            print(result.farewell())
         return
     from catsdogs_jax import repeat  # It imports this module.
 

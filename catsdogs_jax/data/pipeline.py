@@ -24,6 +24,11 @@ from catsdogs_jax.preprocessing import Preprocessing
 Batch = Mapping[str, Any]
 """image uint8 [B, size, size, 3], target float32 [B, outputs], mask bool [B], index int32 [B]."""
 
+Places = np.ndarray | slice
+"""Which places of a batch are wanted, as an index."""
+
+EVERYWHERE = slice(None)
+
 _BATCHES_DECODED_AT_ONCE = 2
 _DECODED_AT_ONCE = 64
 _ALIGNMENT = 64
@@ -117,23 +122,34 @@ class PictureSet:
         batch: int,
         seed: int,
         sampling: Sampling = "natural",
+        places: Places = EVERYWHERE,
     ) -> Iterator[Batch]:
-        """Yields the batches of steps first_step to last_step - 1, always full."""
-        order = self._training_order(first_step, last_step, batch, seed, sampling)
-        mask = np.ones(batch, bool)
-        for indices, images in self._with_images(order):
+        """Yields the batches of steps first_step to last_step - 1, always full.
+
+        Args:
+            first_step: The first step to yield, 0 for a new run.
+            last_step: One past the last step.
+            batch: Pictures in a step, over all processes.
+            seed: Seed of the run.
+            sampling: How pictures are drawn.
+            places: The places of each batch that are wanted; no other picture is read.
+        """
+        order = self.training_order(first_step, last_step, batch, seed, sampling)
+        mask = np.ones(batch, bool)[places]
+        for indices, images in self._with_images(whole[places] for whole in order):
             yield self._batch(indices, images, mask)
 
     def files_of_step(
         self, step: int, batch: int, seed: int, sampling: Sampling = "natural"
     ) -> list[str]:
         """Returns the files of the batch of a step, counted from 1, in the order of the batch."""
-        (indices,) = self._training_order(step - 1, step, batch, seed, sampling)
+        (indices,) = self.training_order(step - 1, step, batch, seed, sampling)
         return [self.pictures[index].file for index in indices]
 
-    def _training_order(
+    def training_order(
         self, first_step: int, last_step: int, batch: int, seed: int, sampling: Sampling
     ) -> Iterator[np.ndarray]:
+        """Yields the indices [batch] of the pictures of steps first_step to last_step - 1."""
         if sampling == "natural":
             return training_indices(first_step, last_step, batch, len(self), seed)
         labels = [picture.labels for picture in self.pictures]
@@ -141,9 +157,15 @@ class PictureSet:
         sampler = Sampler.create(groups, sampling, seed)
         return sampled_indices(first_step, last_step, batch, sampler)
 
-    def evaluation_batches(self, batch: int) -> Iterator[Batch]:
-        """Yields every picture once, in order; the last batch is padded and masked."""
-        plan = evaluation_indices(len(self), batch)
+    def evaluation_batches(self, batch: int, places: Places = EVERYWHERE) -> Iterator[Batch]:
+        """Yields every picture once, in order; the last batch is padded and masked.
+
+        Args:
+            batch: Pictures in a step, over all processes.
+            places: The places of each batch that are wanted; no other picture is read.
+        """
+        batches = evaluation_indices(len(self), batch)
+        plan = [(indices[places], mask[places]) for indices, mask in batches]
         found = self._with_images(indices for indices, _ in plan)
         for (indices, images), (_, mask) in zip(found, plan, strict=True):
             yield self._batch(indices, images, mask)

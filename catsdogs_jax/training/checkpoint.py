@@ -16,10 +16,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from catsdogs_jax import hosts
 from catsdogs_jax.config import CheckpointConfig
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.training.integrity import MARK, why_broken, write_manifest
+from catsdogs_jax.training.sharding import everywhere
 from catsdogs_jax.training.state import Params, TrainState
 
 _ITEMS = ("variables", "progress", "preprocessing")
@@ -43,8 +45,10 @@ class Checkpoints:
     def __init__(self, folder: Path, config: CheckpointConfig, *, read_only: bool = False):
         self._folder, self._config = folder.absolute(), config
         self._saving: int | None = None
-        if not read_only and jax.process_index() == 0:
-            _set_broken_aside(self._folder)
+        if not read_only:
+            with hosts.together():
+                if hosts.is_first():
+                    _set_broken_aside(self._folder)
         best = checkpoint_managers.BestN(
             get_metric_fn=self._score, n=config.keep_best, keep_checkpoints_without_metrics=False
         )
@@ -198,7 +202,7 @@ class Checkpoints:
             step=progress["step"],
             optimizer=progress["optimizer"],
             sums=progress["sums"],
-            failed=jax.device_put(np.False_, like.failed.sharding),
+            failed=everywhere(np.False_, like.failed.sharding),
         )
 
     def restore_variables(
@@ -263,7 +267,7 @@ class Checkpoints:
 
     def _write_manifest(self) -> None:
         """Runs in Orbax's thread when all files are written, before the final name is given."""
-        if jax.process_index() == 0:
+        if hosts.is_first():
             for folder in self._folder.glob(f"{self._saving}.*tmp*"):
                 write_manifest(folder)
 

@@ -40,6 +40,16 @@ class Evaluation:
         return len(self.logits)
 
 
+def of_all_processes(values: jax.Array) -> jax.Array:
+    """Returns values [B, ...] that this process can read; those of others are sent to it."""
+    if values.is_fully_addressable:
+        return values
+    from jax.experimental import multihost_utils
+
+    with jax.transfer_guard("allow"):
+        return multihost_utils.process_allgather(values, tiled=True)
+
+
 def evaluate(
     step: CompiledStep,
     params: Params,
@@ -59,7 +69,8 @@ def evaluate(
     """
     logits, sums = [], []
     in_flight: deque[jax.Array] = deque()
-    with Feed(pictures.evaluation_batches(batch), sharding.batch) as feed:
+    batches = pictures.evaluation_batches(batch, sharding.places(batch))
+    with Feed(batches, sharding.batch) as feed:
         for fed in feed:
             batch_logits, batch_sums = step(params, statistics, fed)
             logits.append(batch_logits)
@@ -69,6 +80,7 @@ def evaluate(
                 in_flight.popleft().block_until_ready()
             if given_up():
                 raise GivenUp
+    logits = [of_all_processes(part) for part in logits]
     logits, sums = jax.device_get((logits, sums))  # The one synchronisation of an evaluation.
     count = float(sum(part.count for part in sums))
     return Evaluation(

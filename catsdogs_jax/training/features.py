@@ -6,6 +6,7 @@ import numpy as np
 
 from catsdogs_jax.data.feed import Feed
 from catsdogs_jax.data.pipeline import Batch, PictureSet
+from catsdogs_jax.training.evaluation import of_all_processes
 from catsdogs_jax.training.state import Params, merge_model
 from catsdogs_jax.training.step import EvalRecipe, passes, whole
 from catsdogs_jax.training.trainer import CompiledStep, Trainer
@@ -60,7 +61,9 @@ def compute_features(
         trainer.abstract_eval_batch,
         out_shardings=trainer.sharding.batch,
     )
-    batches = pictures.evaluation_batches(trainer.eval_batch)
-    with Feed(batches, trainer.sharding.batch) as feed:
-        found = [jax.device_get(step(params, statistics, batch)) for batch in feed]
+    batch, sharding = trainer.eval_batch, trainer.sharding
+    batches = pictures.evaluation_batches(batch, sharding.places(batch))
+    with Feed(batches, sharding.batch) as feed:
+        parts = (of_all_processes(step(params, statistics, fed)) for fed in feed)
+        found = [jax.device_get(part) for part in parts]
     return np.concatenate(found)[: len(pictures)]

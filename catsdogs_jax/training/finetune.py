@@ -1,9 +1,12 @@
 """The start of a run: fresh, or from published weights, with a head fitted to the pictures."""
 
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from catsdogs_jax import hosts
 from catsdogs_jax.pretrained import HEAD, Weights, lay_over
 from catsdogs_jax.training.features import compute_features
 from catsdogs_jax.training.loop import Loop
@@ -30,8 +33,7 @@ def begin(loop: Loop, weights: Weights | None) -> TrainState:
     if weights is None:
         return state
     laid = lay_over(state.params, state.statistics, weights)
-    for note in laid.notes:
-        print(f"weights   {note}")
+    _tell(f"weights   {note}" for note in laid.notes)
     params, statistics = _placed(trainer, laid.params, laid.statistics)
     if loop.config.finetune.depth == "all":
         return _state(trainer, params, statistics)
@@ -54,11 +56,18 @@ def _fitted(loop: Loop, features: np.ndarray) -> Head:
         seed=config.seed,
     )
     how = f"chosen by {head.folds} folds" if head.folds else "too few pictures to choose it"
-    print(
-        f"probe     logistic regression on {features.shape[2]:,} features of {len(features):,} "
-        f"pictures and their mirror images, C = {head.strength:.2g} ({how})"
+    _tell(
+        [
+            f"probe     logistic regression on {features.shape[2]:,} features of {len(features):,} "
+            f"pictures and their mirror images, C = {head.strength:.2g} ({how})"
+        ]
     )
     return head
+
+
+def _tell(lines: Iterable[str]) -> None:
+    if hosts.is_first():
+        print(*lines, sep="\n")
 
 
 def _placed(trainer: Trainer, params: Params, statistics: Params) -> tuple[Params, Params]:

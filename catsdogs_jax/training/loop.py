@@ -10,9 +10,11 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
+from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.feed import Feed
+from catsdogs_jax.durations import seconds_of
 from catsdogs_jax.errors import Diverged, Interrupted
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.run_folder import RunFolder, write_json
@@ -23,10 +25,12 @@ from catsdogs_jax.training.optimizer import make_schedule, scaled
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.preemption import Observer, Stop, unobserved
 from catsdogs_jax.training.progress import Stopwatch
-from catsdogs_jax.training.records import Records
+from catsdogs_jax.training.records import NoRecords, Records
 from catsdogs_jax.training.state import TrainState
 from catsdogs_jax.training.thresholds import with_thresholds
 from catsdogs_jax.training.trainer import Trainer
+from catsdogs_jax.training.watchdog import Watchdog
+from catsdogs_jax.training.witness import Witness
 
 _IN_FLIGHT = 2
 _FILES_NAMED = 5
@@ -55,12 +59,18 @@ class Loop:
     trainer: Trainer
     dataset: Dataset
     checkpoints: Checkpoints
-    records: Records
+    records: Records | NoRecords
     stop: Stop
     observe: Observer = unobserved
 
     def __post_init__(self) -> None:
         self.stopwatch = Stopwatch(self.config.data.batch_size)
+        data = self.config.data
+        self._pictures = self.dataset.splits["train"]
+        self._order = data.batch_size, self.config.seed, data.sampling
+        self._witness = Witness(self._pictures, data.batch_size, self.config.seed)
+        wait = self.config.train.watchdog
+        self._watchdog = Watchdog(None if wait is None else seconds_of(wait))
         self._schedule = make_schedule(scaled(self.config), self.plan.steps)
 
     def restore(self, step: int) -> TrainState:
@@ -90,13 +100,20 @@ class Loop:
             Interrupted: A signal asked to stop; the state is saved.
             Diverged: The loss is not finite any more.
         """
+        recorded = max((row["step"] for row in self.records.rows), default=0)
+        unrecorded = self._pictures.training_order(recorded, first_step, *self._order)
+        self._witness.recall(recorded, unrecorded)
         state = self._evaluate_what_a_signal_cut_short(state, first_step)
         if self.ended_early() is not None:
             return state
         hooks = self.records.hooks(self.plan.steps, self.config.train.profile_steps)
         in_flight: InFlight = deque()
         # What moves between host and device is asked for.
-        with self._feed(first_step, in_flight) as feed, jax.transfer_guard("disallow"):
+        with (
+            self._feed(first_step, in_flight) as feed,
+            self._watchdog,
+            jax.transfer_guard("disallow"),
+        ):
             self.stopwatch.restart(feed.waited)
             for step, batch in enumerate(feed, first_step + 1):
                 state, metrics = self.trainer.train(state, batch)
@@ -132,6 +149,8 @@ class Loop:
         self, step: int, state: TrainState, feed: Feed, in_flight: InFlight
     ) -> TrainState:
         self.stopwatch.tick()
+        self._watchdog.pat()
+        self._witness.taken(step)
         self.checkpoints.check()
         self.records.progress.step(step, feed.waited)
         measured, preprocessing = None, self.dataset.preprocessing
@@ -163,7 +182,8 @@ class Loop:
         result = self._evaluate(state, step)
         self._check_evaluation(step, state, result.loss)
         validation = {"epoch": epoch, "accuracy": result.accuracy, "loss": result.loss}
-        metrics = {"train": {**train, "learning_rate": rate}, "validation": validation}
+        train |= {"learning_rate": rate, "digest": self._witness.spell()}
+        metrics = {"train": train, "validation": validation}
         self.records.write(step, metrics, speed)
         self.observe(step / self.plan.steps, validation)
         return self.trainer.reset_sums(state), validation, self._preprocessing(result)
@@ -177,8 +197,13 @@ class Loop:
             self.dataset.splits["validation"],
             self.trainer.eval_batch,
             self.trainer.sharding,
-            given_up=lambda: self.stop.requested(step) is not None,
+            given_up=lambda: self._asked_to_stop(step),
         )
+
+    def _asked_to_stop(self, step: int) -> bool:
+        """Is asked after each batch of an evaluation."""
+        self._watchdog.pat()
+        return self.stop.requested(step) is not None
 
     def _preprocessing(self, result: Evaluation) -> Preprocessing:
         """Returns what goes with the weights that were evaluated on the validation split."""
@@ -221,16 +246,15 @@ class Loop:
     ) -> NoReturn:
         """Saves the state, which is that before the step, and names what the step was made of."""
         rate = self._learning_rate(step - 1)
-        data, pictures = self.config.data, self.dataset.splits["train"]
-        files = pictures.files_of_step(step, data.batch_size, self.config.seed, data.sampling)
+        files = self._pictures.files_of_step(step, *self._order)
         numbers = {"loss": float(metrics["loss"]), "gradient_norm": float(metrics["gradient_norm"])}
         # Text in place of numbers: JSON has none for what is not finite.
         told = {name: f"{value:g}" for name, value in numbers.items()}
         report = RunFolder(self.records.folder).failure
-        write_json(report, {"step": step, "learning_rate": rate, **told, "files": files})
+        if hosts.is_first():
+            write_json(report, {"step": step, "learning_rate": rate, **told, "files": files})
         if step > 1:
-            sound = jax.device_put(np.False_, state.failed.sharding)
-            sound = dataclasses.replace(state, failed=sound)
+            sound = dataclasses.replace(state, failed=self.trainer.sharding.everywhere(np.False_))
             self.checkpoints.save(sound, step - 1, self.dataset.preprocessing, None)
             self.checkpoints.wait()
         raise Diverged(
@@ -255,12 +279,10 @@ class Loop:
         )
 
     def _feed(self, first_step: int, in_flight: InFlight) -> Feed:
-        data = self.config.data
-        batches = self.dataset.splits["train"].training_batches(
-            first_step, self.plan.steps, data.batch_size, self.config.seed, data.sampling
-        )
+        places = self.trainer.sharding.places(self.config.data.batch_size)
+        batches = self._pictures.training_batches(first_step, self.plan.steps, *self._order, places)
         return Feed(
-            batches,
+            self._witness.watched(batches, first_step, places),
             self.trainer.sharding.batch,
             busy=lambda: bool(in_flight) and not in_flight[-1][1]["loss"].is_ready(),
         )

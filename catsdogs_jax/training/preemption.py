@@ -1,5 +1,7 @@
 """Who may end a run early: SIGTERM and Ctrl-C (a second one at once), or an observer."""
 
+import os
+import signal
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Protocol, Self
@@ -22,6 +24,36 @@ accuracy, loss). What it raises ends the run without a result; what was saved be
 
 def unobserved(share: float, metrics: Mapping[str, float]) -> None:
     """Lets a run go its way."""
+
+
+class AgreedStop:
+    """Lets all processes of a run stop after the same step, when any of them gets SIGTERM.
+
+    JAX notes the signal, tells the others, and names a step that none has reached yet. Ctrl-C does
+    the same; a second Ctrl-C ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._agreed = False
+
+    def __enter__(self) -> Self:
+        self._former = signal.signal(signal.SIGINT, self._pass_on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._former)
+
+    def requested(self, step: int) -> int | None:
+        """Returns SIGTERM from the step on that was agreed on."""
+        from jax.experimental import multihost_utils
+
+        self._agreed = self._agreed or multihost_utils.reached_preemption_sync_point(step)
+        return signal.SIGTERM if self._agreed else None
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class SignalStop:

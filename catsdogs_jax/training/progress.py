@@ -57,6 +57,13 @@ class Stopwatch:
         return self._waits / self._seconds if self._seconds else None
 
 
+class Silence:
+    """The progress of a process that does not speak."""
+
+    def step(self, step: int, waited: float) -> None:
+        """Shows nothing."""
+
+
 class Progress:
     """Shows how far a run is, how fast, and how good.
 

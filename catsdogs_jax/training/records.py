@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from catsdogs_jax.data.tensorflow import tf
-from catsdogs_jax.training.progress import Progress
+from catsdogs_jax.training.progress import Progress, Silence
 from catsdogs_jax.training.rows import Rows, rows_until
 
 
@@ -26,6 +26,38 @@ class _Outputs:
     def close(self) -> None:
         self.tensorboard.close()
         self.jsonl.close()
+
+
+class NoRecords:
+    """What a process that is not the first keeps of a run: the rows, on which all must agree.
+
+    Args:
+        folder: The run folder.
+        metrics: Path of `metrics.jsonl`.
+        resume_after: Step of the checkpoint that the run goes on from; none: it begins.
+    """
+
+    def __init__(self, folder: Path, metrics: Path, resume_after: int | None):
+        self.folder, self.progress = folder, Silence()
+        self.rows = rows_until(metrics, -1 if resume_after is None else resume_after)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(
+        self, step: int, metrics: Mapping[str, Mapping[str, Any]], speed: Mapping[str, float]
+    ) -> None:
+        """Keeps the rows; leaves the files to the first process."""
+        del speed
+        self.rows += [{"step": step, "split": split, **row} for split, row in metrics.items()]
+
+    def hooks(self, steps: int, profile_steps: int) -> list[Callable[[int], Any]]:
+        """Returns nothing to call after a step."""
+        del steps, profile_steps
+        return []
 
 
 class Records:
@@ -79,19 +111,21 @@ class Records:
     def write(
         self,
         step: int,
-        metrics: Mapping[str, Mapping[str, float]],
+        metrics: Mapping[str, Mapping[str, Any]],
         speed: Mapping[str, float],
     ) -> None:
         """Writes the metrics of each split after a step, and the speed since the last record.
 
         Args:
             step: Finished steps.
-            metrics: For each split: epoch, accuracy (0 to 1), loss (nats) and others.
+            metrics: For each split: epoch, accuracy (0 to 1), loss (nats) and others; words among
+                them, such as a digest, go to `metrics.jsonl` alone.
             speed: images_per_second and data_wait (share of the time), not in `metrics.jsonl`.
         """
         named = {f"{split}/{k}": v for split, values in metrics.items() for k, v in values.items()}
         self._outputs.jsonl.write_scalars(step, named)
-        self._outputs.tensorboard.write_scalars(step, {**named, **speed})
+        numbers = {name: value for name, value in named.items() if not isinstance(value, str)}
+        self._outputs.tensorboard.write_scalars(step, {**numbers, **speed})
         self.progress.record(step, metrics, speed)
 
     def hooks(self, steps: int, profile_steps: int) -> list[Callable[[int], Any]]:

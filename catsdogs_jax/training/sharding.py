@@ -68,6 +68,17 @@ class Sharding:
         """The kind of the devices: "cpu", "gpu" or "tpu"."""
         return self.mesh.devices.flat[0].platform
 
+    def places(self, batch: int) -> slice | np.ndarray:
+        """Returns the places of a batch, as an index, whose pictures this process' devices take."""
+        if self.mesh.is_multi_process:
+            parts = self.batch.addressable_devices_indices_map((batch,)).values()
+            return np.unique([np.arange(batch)[part] for part in parts])
+        return slice(None)
+
+    def everywhere(self, tree: Any) -> Any:
+        """Returns small arrays of the host on every device; each process must give the same."""
+        return jax.tree.map(lambda value: everywhere(value, self.replicated), tree)
+
     def check_batch(self, key: str, size: int) -> None:
         """Checks that a global batch splits evenly.
 
@@ -168,6 +179,13 @@ def _gather_backward(sharding: NamedSharding, _: None, gradient: jax.Array) -> t
 _gather.defvjp(_gather_forward, _gather_backward)
 
 
+def everywhere(value: Any, replicated: jax.sharding.Sharding) -> jax.Array:
+    """Returns a small array of the host on every device; each process must give the same."""
+    host = np.asarray(value)
+    with jax.transfer_guard("allow"):  # A few bytes, and asked for.
+        return jax.make_array_from_callback(host.shape, replicated, lambda at: host[at])
+
+
 def make_sharding(devices: int | None, config: MeshConfig | None = None) -> Sharding:
     """Makes a mesh of the first `devices` devices; none: of all.
 
@@ -183,6 +201,11 @@ def make_sharding(devices: int | None, config: MeshConfig | None = None) -> Shar
         raise UserError(
             f"mesh.devices is {devices}, but this machine has {len(found)} "
             f"{found[0].platform} device(s): --config.mesh.devices={len(found)} or less"
+        )
+    if devices not in (None, len(found)) and jax.process_count() > 1:
+        raise UserError(
+            f"mesh.devices is {devices}, but the {jax.process_count()} processes of this run have "
+            f"{len(found)} devices, and a process cannot be without: start fewer processes"
         )
     return arrange(found[:devices], config or MeshConfig())
 

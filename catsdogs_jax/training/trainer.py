@@ -123,8 +123,7 @@ class Trainer:
 
     def reset_sums(self, state: TrainState) -> TrainState:
         """Returns the state with the sums over training pictures at zero."""
-        zero = jax.device_put(Sums.zero(), self.sharding.replicated)
-        return dataclasses.replace(state, sums=zero)
+        return dataclasses.replace(state, sums=self.sharding.everywhere(Sums.zero()))
 
 
 def build_trainer(

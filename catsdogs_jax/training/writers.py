@@ -33,12 +33,14 @@ class JsonlWriter(metric_writers.LoggingWriter):
         self._stream = path.open("a", encoding="utf-8")
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Writes "split/metric" scalars as one line a split; those of other names are left out."""
+        """Writes "split/metric" scalars and words as one line a split; other names are left out."""
         by_split: dict[str, dict[str, Any]] = {}
         for name, value in scalars.items():
             split, slash, metric = name.partition("/")
             if slash:
-                by_split.setdefault(split, {})[metric] = float(value)
+                by_split.setdefault(split, {})[metric] = (
+                    value if isinstance(value, str) else float(value)
+                )
         for split, metrics in by_split.items():
             row = {"step": step, "split": split, **metrics}
             self.rows.append(row)

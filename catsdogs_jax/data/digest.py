@@ -1,0 +1,40 @@
+"""A digest of what a training step is made of: which picture at which place, under which key."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from catsdogs_jax.data.manifest import Picture
+
+_BITS = (1 << 64) - 1
+
+
+def content_numbers(pictures: Sequence[Picture]) -> np.ndarray:
+    """Returns the first 64 bits of the hash of each picture's file, uint64 [n]."""
+    return np.array([int(picture.content_hash[:16], 16) for picture in pictures], np.uint64)
+
+
+def step_digest(contents: np.ndarray, seed: int, step: int, places: np.ndarray) -> int:
+    """Returns a 64-bit digest of pictures at their places of a step.
+
+    Digests of parts add up, modulo 2^64, to that of the whole, so it does not matter which process
+    or device takes which places. The key that varies a picture is a function of seed, step and
+    place alone (`training.step.picture_keys`), so equal digests mean equal keys as well.
+
+    Args:
+        contents: uint64 [n], of the pictures at these places, see `content_numbers`.
+        seed: Seed of the run.
+        step: Number of the step, from 1.
+        places: Place of each in the global batch, int [n].
+    """
+    words = _mixed(np.uint64(seed & _BITS) ^ _mixed(np.array([step], np.uint64)))
+    words = _mixed(words ^ places.astype(np.uint64)) ^ contents
+    return int(np.add.reduce(_mixed(words), dtype=np.uint64))
+
+
+def _mixed(words: np.ndarray) -> np.ndarray:
+    """Scrambles uint64 words. Source: SplitMix64, Steele, Lea and Flood, OOPSLA 2014."""
+    words = words + np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))

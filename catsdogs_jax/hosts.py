@@ -1,0 +1,167 @@
+"""Several processes as one run: how they find each other, and what one of them does for all."""
+
+import argparse
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import numpy as np
+
+from catsdogs_jax import peers
+from catsdogs_jax.errors import Interrupted, UserError
+
+_FLAGS = ("coordinator", "processes", "process_id")
+_VARIABLES = {flag: f"CATSDOGS_{flag.upper()}" for flag in _FLAGS}
+_LINGER_SECONDS = 3
+_LONGEST_WORD = 16_384
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that name the other processes where no cluster does."""
+    group = parser.add_argument_group(
+        "several processes",
+        "found by themselves on TPU pods, under Slurm and Open MPI; elsewhere give all three, or "
+        f"set {', '.join(_VARIABLES.values())}",
+    )
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
+    group.add_argument("--processes", metavar="N", help="number of processes")
+    group.add_argument("--process-id", metavar="I", help="number of this process, from 0")
+
+
+def join(flags: argparse.Namespace) -> None:
+    """Joins this process to the others of its run, if there are others.
+
+    Must be called before the first computation.
+
+    Raises:
+        UserError: Some of the flags are missing or are no numbers.
+    """
+    given = {
+        flag: getattr(flags, flag) or os.environ.get(variable)
+        for flag, variable in _VARIABLES.items()
+    }
+    if not any(given.values()):
+        if in_cluster(os.environ):
+            _initialize()
+        return
+    coordinator, count, place = (given[flag] for flag in _FLAGS)
+    if not (coordinator and (count or "").isdigit() and (place or "").isdigit()):
+        raise UserError(
+            "several processes need all of --coordinator HOST:PORT --processes N --process-id I, "
+            f"not { ({flag: value for flag, value in given.items() if value}) }"
+        )
+    processes, process = int(count or 0), int(place or 0)
+    if process >= processes:
+        raise UserError(f"--process-id is {process}: give 0 to {processes - 1}")
+    _initialize(coordinator, processes, process)
+
+
+def in_cluster(environment: Mapping[str, str]) -> bool:
+    """Whether a scheduler started several processes, by the variables that it sets.
+
+    JAX reads their addresses from the same variables, or from the TPU's metadata server.
+    """
+    counts = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+    if any(int(environment.get(name, "1")) > 1 for name in counts):
+        return True
+    workers = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    return len(workers) > 1 or "MEGASCALE_COORDINATOR_ADDRESS" in environment
+
+
+def several() -> bool:
+    """Whether the run has several processes."""
+    return jax.process_count() > 1
+
+
+def number() -> int:
+    """Returns the number of this process, from 0."""
+    return jax.process_index()
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and speaks for all."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(what: str) -> None:
+    """Waits until every process has come here."""
+    if several():
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(what)
+
+
+def told_by_all(word: str) -> list[str]:
+    """Returns the word of each process, cut to 16,384 bytes; all wait for the last."""
+    if not several():
+        return [word]
+    from jax.experimental import multihost_utils
+
+    mine = np.zeros(_LONGEST_WORD, np.uint8)
+    text = word.encode("utf-8", "backslashreplace")[:_LONGEST_WORD]
+    mine[: len(text)] = np.frombuffer(text, np.uint8)
+    with jax.transfer_guard("allow"):
+        rows = np.asarray(multihost_utils.process_allgather(mine))
+    return [bytes(row).rstrip(b"\0").decode("utf-8", "replace") for row in rows]
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """What is done inside succeeds in every process, or ends in every process with one error.
+
+    Raises:
+        UserError: That of this process, or the first that another has met. Without it the others
+            would wait for a process that is gone.
+    """
+    try:
+        yield
+        mine = None
+    except UserError as error:
+        mine = error
+    words = told_by_all("" if mine is None else str(mine))
+    if mine is not None:
+        raise mine
+    for process, word in enumerate(words):
+        if word:
+            raise UserError(f"process {process}: {word}")
+
+
+@contextlib.contextmanager
+def held_by_first(held: AbstractContextManager[None]) -> Iterator[None]:
+    """Enters a context in the first process alone, once all have come here.
+
+    Raises:
+        UserError: In every process, what entering it has raised.
+    """
+    wait_for_all("every process has looked into the run folder")
+    with contextlib.ExitStack() as stack:
+        with together():
+            if is_first():
+                stack.enter_context(held)
+        yield
+
+
+@contextlib.contextmanager
+def parting() -> Iterator[None]:
+    """Lets each process say why it ends, where the end of one would cut the others short."""
+    try:
+        yield
+    except (UserError, Interrupted):
+        if several() and is_first():  # The others end with the store that it keeps.
+            time.sleep(_LINGER_SECONDS)
+        raise
+    except jax.errors.JaxRuntimeError:
+        if several():  # The heartbeats will name the process whose end made this fail.
+            time.sleep(2 * peers.SILENCE_SECONDS)
+        raise
+
+
+def _initialize(*where: Any) -> None:
+    # CPUs of several processes reduce over the network by Gloo; TPUs and GPUs do not look at this.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(*where)
+    peers.Peers(peers.store_of_jax(), jax.process_index(), jax.process_count()).watch()

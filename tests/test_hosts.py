@@ -1,0 +1,242 @@
+"""Promises of runs of several processes: the same losses, one writer, one agreed stop."""
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from catsdogs_jax import hosts, peers
+from catsdogs_jax.config import Config
+from catsdogs_jax.config_reader import config_to_dict
+from catsdogs_jax.data.dataset import load_dataset
+from catsdogs_jax.data.manifest import Manifest
+from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.errors import Interrupted, UserError
+from catsdogs_jax.train import train_and_evaluate
+from catsdogs_jax.training.agreement import check_same_run, spell
+from catsdogs_jax.training.sharding import make_sharding
+
+REPOSITORY = Path(__file__).parents[1]
+STEPS = 20_000
+
+
+class StopAfter:
+    def __init__(self, step: int):
+        self.step = step
+
+    def requested(self, step: int) -> int | None:
+        return 15 if step == self.step else None
+
+
+def rows_of(run: Path, until: int) -> list[dict[str, Any]]:
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [row for row in map(json.loads, lines) if row["step"] <= until]
+
+
+def launched(tmp_path: Path, config: Config, processes: int) -> subprocess.Popen[bytes]:
+    tree = json.dumps(config_to_dict(config)).replace("null", "None").replace("true", "True")
+    text = (
+        f"import ml_collections\n\ndef get_config():\n    return ml_collections.ConfigDict({tree})"
+    )
+    (tmp_path / "config.py").write_text(text.replace("false", "False"))
+    train = [sys.executable, "-m", "catsdogs_jax.train", "--config", str(tmp_path / "config.py")]
+    start = [sys.executable, "launch/local.py", "-n", str(processes), "--"]
+    environment = {**os.environ, "XLA_FLAGS": ""}  # One device in each process.
+    return subprocess.Popen(
+        [*start, *train, "--workdir", str(tmp_path / "run")],
+        env=environment,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def config_of(tiny: Callable[..., Config], **mesh: int) -> Config:
+    train = {"steps": STEPS, "learning_rate": 1e-4}
+    return tiny(train=train, eval={"every_steps": 10}, data={"cache_mb": 0}, mesh=mesh)
+
+
+def until_rows(run: subprocess.Popen[bytes], folder: Path, count: int) -> None:
+    while run.poll() is None and len(rows_of(folder, STEPS)) < count:
+        time.sleep(0.05)
+
+
+def stopped(run: subprocess.Popen[bytes]) -> str:
+    """Asks all processes to stop, and returns what they said."""
+    assert run.stdout is not None
+    run.send_signal(signal.SIGTERM)
+    said = run.stdout.read().decode()
+    assert run.wait() == 128 + signal.SIGTERM, said
+    return said
+
+
+def assert_same_rows(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    """Losses within 1e-5, and the same pictures at the same places under the same keys."""
+    for one, other in zip(found, expected, strict=True):
+        for word in ("split", "digest"):
+            assert one.pop(word, None) == other.pop(word, None)
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_two_processes_train_as_one_stop_together_and_one_goes_on(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    run = launched(tmp_path, config_of(tiny, devices=2), processes=2)
+    until_rows(run, tmp_path / "run", 4)
+    said = stopped(run)
+    assert said.count("device    2 x") == 1  # One speaks.
+    assert said.count("stopped by signal 15: saved after step") == 2
+
+    with pytest.raises(Interrupted):
+        train_and_evaluate(config_of(tiny, devices=1), tmp_path / "alone", StopAfter(21))
+    alone = rows_of(tmp_path / "alone", 20)
+    assert all(len(row["digest"]) == 16 for row in alone if row["split"] == "train")
+    assert_same_rows(rows_of(tmp_path / "run", 20), alone)
+
+    steps = sorted(int(path.name) for path in (tmp_path / "run/checkpoints").glob("[0-9]*"))
+    config = config_of(tiny, devices=8, fsdp=2)
+    with pytest.raises(Interrupted, match=f"after step {steps[-1] + 1}"):
+        train_and_evaluate(config, tmp_path / "run", StopAfter(steps[-1] + 1))
+
+
+def test_when_one_of_four_freezes_the_others_end_and_two_go_on(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    run = launched(tmp_path, config_of(tiny, devices=4), processes=4)
+    until_rows(run, tmp_path / "run", 4)
+    frozen = process_of(run, number=2)
+    os.kill(frozen, signal.SIGSTOP)
+    since = time.monotonic()
+    while len(children(run)) > 1 and time.monotonic() - since < 60:
+        time.sleep(0.1)
+    assert children(run) == [frozen]
+    os.kill(frozen, signal.SIGKILL)
+    assert run.stdout is not None
+    said = run.stdout.read().decode()
+    assert run.wait() == peers.EXIT_CODE, said
+    named = re.findall(r"error: process (\d) .*pid (\d+)\) has not been heard of for 30 s", said)
+    assert named == [("2", str(frozen))] * 3
+
+    before = len(rows_of(tmp_path / "run", STEPS))
+    run = launched(tmp_path, config_of(tiny, devices=2), processes=2)
+    until_rows(run, tmp_path / "run", before + 4)
+    stopped(run)
+    rows = rows_of(tmp_path / "run", STEPS)[: before + 4]
+    stop = StopAfter(rows[-1]["step"] + 1)
+    with pytest.raises(Interrupted):
+        train_and_evaluate(config_of(tiny, devices=1), tmp_path / "alone", stop)
+    assert_same_rows(rows, rows_of(tmp_path / "alone", STEPS))
+
+
+def children(run: subprocess.Popen[bytes]) -> list[int]:
+    """Returns the processes that the launcher has started and that have not ended."""
+    listed = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    return [int(pid) for pid in listed if state_of(int(pid)) != "Z"]
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def process_of(run: subprocess.Popen[bytes], number: int) -> int:
+    wanted = f"CATSDOGS_PROCESS_ID={number}".encode()
+    (found,) = (
+        pid
+        for pid in children(run)
+        if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    )
+    return found
+
+
+def test_an_error_of_one_process_ends_all_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "told_by_all", lambda word: ["", "the disk is full"])
+    with pytest.raises(UserError, match="process 1: the disk is full"), hosts.together():
+        pass
+    with pytest.raises(UserError, match="mine"), hosts.together():
+        raise UserError("mine")
+
+
+def test_processes_with_other_configs_or_pictures_are_told_apart(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny()
+    manifest = load_dataset(config).manifest
+    fewer = dataclasses.replace(manifest, pictures=manifest.pictures[1:])
+    other = dataclasses.replace(config, seed=7)
+    monkeypatch.setattr(hosts, "several", lambda: True)
+
+    def exchange(theirs: Config, found: Manifest) -> None:
+        words = iter([json.dumps(config_to_dict(theirs)), spell(found)])
+        monkeypatch.setattr(hosts, "told_by_all", lambda word: [word, next(words)])
+
+    exchange(config, manifest)
+    check_same_run(config, manifest)
+    exchange(other, manifest)
+    with pytest.raises(UserError, match=r"process 1 was given another config.*seed: 0 -> 7"):
+        check_same_run(config, manifest)
+    exchange(config, fewer)
+    with pytest.raises(UserError, match=r"process 0 train 24.*process 1 train 23"):
+        check_same_run(config, manifest)
+
+
+def test_a_process_reads_its_places_of_each_batch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    class Counted(PictureSet):
+        def read(self, index: int) -> np.ndarray:
+            read.append(int(index))
+            return np.zeros((4, 4, 3), np.uint8)
+
+        def __len__(self) -> int:
+            return 12
+
+    class Shape:
+        image_size = 4
+
+    pictures = Counted((), Path(), np.zeros((12, 1), np.float32), Shape())  # type: ignore[arg-type]
+    whole = [batch["index"] for batch in pictures.training_batches(0, 3, 8, seed=0)]
+    read.clear()
+    places = np.array([2, 3])
+    mine = [batch["index"] for batch in pictures.training_batches(0, 3, 8, 0, places=places)]
+    np.testing.assert_array_equal(mine, np.stack(whole)[:, places])
+    assert sorted(read) == sorted(np.concatenate(mine).tolist())
+    parts = [list(pictures.evaluation_batches(8, np.arange(8)[k::2])) for k in (0, 1)]
+    seen = np.concatenate([b["index"][b["mask"]] for part in parts for b in part])
+    assert sorted(seen) == list(range(12))
+
+
+def test_one_process_takes_every_place() -> None:
+    assert make_sharding(8).places(16) == slice(None)
+
+
+def flags_of(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    hosts.add_flags(parser)
+    return parser.parse_args(words)
+
+
+def test_incomplete_flags_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"need all of --coordinator.*'processes': '2'"):
+        hosts.join(flags_of(["--processes", "2"]))
+    monkeypatch.setenv("CATSDOGS_COORDINATOR", "127.0.0.1:1")
+    with pytest.raises(UserError, match="--process-id is 2: give 0 to 1"):
+        hosts.join(flags_of(["--processes", "2", "--process-id", "2"]))
+
+
+def test_a_cluster_is_known_by_its_variables() -> None:
+    assert not hosts.in_cluster({"SLURM_STEP_NUM_TASKS": "1", "TPU_WORKER_HOSTNAMES": "localhost"})
+    assert hosts.in_cluster({"SLURM_STEP_NUM_TASKS": "2"})
+    assert hosts.in_cluster({"TPU_WORKER_HOSTNAMES": "a,b"})
+    assert hosts.in_cluster({"MEGASCALE_COORDINATOR_ADDRESS": "a:1"})
