@@ -14,7 +14,7 @@ ALL = [
     *PACKAGE,
     *(
         path
-        for room in ("benchmarks", "tests")
+        for room in ("benchmarks", "launch", "tests")
         for path in sorted((REPOSITORY / room).rglob("*.py"))
     ),
 ]
