@@ -45,6 +45,9 @@ class Result:
     def farewell(self) -> str:
         """Returns the last lines of a run: what was reached, written, and what to do next."""
         path, history = self.folder.path, self.values["history"]
+        paged = self.folder.report.exists()  # Several processes leave it to a command.
+        page = f"{path}/report.html"
+        look = page if paged else f"python -m catsdogs_jax.report --workdir {path}"
         lines = [""]
         for name, split in self.values["splits"].items():
             lines.append(split_line(name, split))
@@ -57,8 +60,8 @@ class Result:
             f"(95 % interval {low:.1%} to {high:.1%})",
             "",
             f"wrote {path}/: result.json, predictions.csv, metrics.jsonl, manifest.json, "
-            "plots/*.png, report.html, suspects.csv, checkpoints/",
-            f"look at it:             {path}/report.html, or tensorboard --logdir {path}",
+            f"plots/*.png, {'report.html, suspects.csv, ' * paged}checkpoints/",
+            f"look at it:             {look}, or tensorboard --logdir {path}",
             f"predict new pictures:   python -m catsdogs_jax.predict --workdir {path} PICTURE...",
             "train on your own:      python -m catsdogs_jax.train --config configs/finetune.py "
             "--config.data.dir=FOLDER --workdir runs/mine",
@@ -79,10 +82,10 @@ def conclude(folder: RunFolder, loop: Loop, splits: Sequence[str], seconds: floa
     step = loop.checkpoints.require_best_step()
     trainer, dataset = loop.trainer, loop.dataset
     variables, evaluations = _evaluations(loop, step, splits)
+    preprocessing = loop.checkpoints.preprocessing(step)  # With the thresholds of these weights.
     if not hosts.is_first():
         hosts.wait_for_all("the first process wrote the result")
         return read_result(folder)
-    preprocessing = loop.checkpoints.preprocessing(step)  # With the thresholds of these weights.
     rows, ended = loop.records.rows, loop.ended_early()
     values = {
         "config": config_to_dict(loop.config),
