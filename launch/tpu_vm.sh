@@ -1,0 +1,61 @@
+#!/bin/bash
+# Trains on a Cloud TPU, of one host or a pod, and goes on after each pre-emption until the run has ended:
+#
+#   TPU=pets ZONE=us-west4-a TYPE=v5litepod-16 BUCKET=my-bucket \
+#     launch/tpu_vm.sh --config configs/finetune.py --config.data.dir=bucket/pets --workdir bucket/runs/pets
+#
+# Run it from a clone of the repository, with gcloud set up. It makes a spot TPU (SPOT= for one at full
+# price), copies the repository to every host, mounts the bucket there as ~/catsdogs_jax/bucket, runs the
+# same command on all, and deletes the TPU when that has ended, however it has ended. To stop it, press
+# Ctrl-C once: the run saves, and the TPU is deleted. It costs money until then.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+TPU=${TPU:?name of the TPU to make}
+ZONE=${ZONE:?zone, for example us-west4-a}
+BUCKET=${BUCKET:?bucket for pictures and run folders, without gs://}
+TYPE=${TYPE:-v5litepod-8}
+VERSION=${VERSION:-v2-alpha-tpuv5-lite} # of the system; each kind of TPU has its own
+SPOT=${SPOT---spot}
+
+tpu() { gcloud compute tpus tpu-vm "$1" "$TPU" --zone="$ZONE" "${@:2}"; }
+everywhere() { tpu ssh --worker=all --command="$1"; }
+state() { tpu describe --format='value(state)' 2>/dev/null || echo NONE; }
+
+make() {
+  if [ "$(state)" != READY ]; then
+    tpu delete --quiet 2>/dev/null || true
+    # shellcheck disable=SC2086  # An empty SPOT is to vanish.
+    until tpu create --accelerator-type="$TYPE" --version="$VERSION" $SPOT; do
+      echo "no TPU to be had; trying again in ${PAUSE:-60} s"
+      sleep "${PAUSE:-60}"
+    done
+  fi
+  git archive --format=tar.gz --output=/tmp/catsdogs_jax.tar.gz HEAD
+  tpu scp --worker=all /tmp/catsdogs_jax.tar.gz "$TPU:"
+  everywhere "
+    set -e
+    mkdir -p catsdogs_jax/bucket && tar -xzf catsdogs_jax.tar.gz -C catsdogs_jax && cd catsdogs_jax
+    mountpoint -q bucket || gcsfuse --implicit-dirs $BUCKET bucket
+    pip install --quiet uv && ~/.local/bin/uv sync --locked --quiet --extra tpu --extra pretrained"
+}
+
+delete() { tpu delete --quiet || echo "could not delete $TPU in $ZONE: delete it, it costs money"; }
+trap delete EXIT
+trap 'everywhere "pkill -TERM -f catsdogs_jax.train" || true' INT TERM
+
+words=$(printf ' %q' "$@")
+while true; do
+  make
+  code=0
+  everywhere "cd catsdogs_jax && .venv/bin/python -m catsdogs_jax.train --require=tpu$words" || code=$?
+  case "$code" in
+    0 | 2 | 130 | 143) exit "$code" ;; # done, a mistake told in one line, or stopped by you
+  esac
+  [ "$(state)" = READY ] && restarts=$((${restarts:-0} + 1))
+  if [ "${restarts:-0}" -gt 10 ]; then
+    echo "failed ten times on a TPU that is there (exit code $code): see what it said above"
+    exit "$code"
+  fi
+  echo "exit code $code, TPU $(state): going on from the last checkpoint"
+done
