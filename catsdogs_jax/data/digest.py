@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from catsdogs_jax.data.manifest import Picture
+from catsdogs_jax.data.order import mixed
 
 _BITS = (1 << 64) - 1
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+"""Keeps zero, which `mixed` maps to itself, from the numbers that are small."""
 
 
 def content_numbers(pictures: Sequence[Picture]) -> np.ndarray:
@@ -27,14 +30,7 @@ def step_digest(contents: np.ndarray, seed: int, step: int, places: np.ndarray) 
         step: Number of the step, from 1.
         places: Place of each in the global batch, int [n].
     """
-    words = _mixed(np.uint64(seed & _BITS) ^ _mixed(np.array([step], np.uint64)))
-    words = _mixed(words ^ places.astype(np.uint64)) ^ contents
-    return int(np.add.reduce(_mixed(words), dtype=np.uint64))
-
-
-def _mixed(words: np.ndarray) -> np.ndarray:
-    """Scrambles uint64 words. Source: SplitMix64, Steele, Lea and Flood, OOPSLA 2014."""
-    words = words + np.uint64(0x9E3779B97F4A7C15)
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    words = mixed(_ODD + np.array([seed & _BITS], np.uint64))
+    words = mixed(_ODD + (words ^ np.uint64(step)))
+    words = mixed(_ODD + (words ^ places.astype(np.uint64))) ^ contents
+    return int(np.add.reduce(mixed(words), dtype=np.uint64))
