@@ -65,3 +65,6 @@ def test_evaluation_counts_every_picture_once(batch: int) -> None:
     assert all(len(found) == len(mask) == batch for found, mask in plan)
     counted = np.concatenate([found[mask] for found, mask in plan])
     np.testing.assert_array_equal(counted, np.arange(10))
+    padding = np.concatenate([found[~mask] for found, mask in plan])
+    np.testing.assert_array_equal(padding, np.zeros(len(padding)))  # A picture that exists.
+    assert all(found.dtype == np.int64 for found, _ in plan)
