@@ -117,6 +117,7 @@ def conclude(folder: RunFolder, loop: Loop, splits: Sequence[str], seconds: floa
     }
     write_predictions(folder.predictions, evaluations, dataset.splits, preprocessing)
     draw(folder, loop, rows, values)
+    values["goodput"] = loop.goodput.summary()
     write_json(folder.result, values)  # Last: whoever sees it finds the rest complete.
     hosts.wait_for_all("the first process wrote the result")
     if not hosts.several():  # The page, a view of the rest, can be written again at any time.

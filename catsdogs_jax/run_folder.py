@@ -77,6 +77,11 @@ class RunFolder:
         return self.path / "failed_step.json"
 
     @property
+    def goodput(self) -> Path:
+        """Where the time went, over all calls of the program so far."""
+        return self.path / "goodput.json"
+
+    @property
     def predictions(self) -> Path:
         """Probabilities of every held-out picture."""
         return self.path / "predictions.csv"

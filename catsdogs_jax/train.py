@@ -16,6 +16,7 @@ from catsdogs_jax.training.agreement import check_same_run
 from catsdogs_jax.training.announce import announce
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.finetune import begin
+from catsdogs_jax.training.goodput import Goodput
 from catsdogs_jax.training.loop import Loop
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.preemption import AgreedStop, Observer, SignalStop, Stop, unobserved
@@ -70,8 +71,10 @@ def train_and_evaluate(
             _records(config, plan, dataset, folder, latest) as records,
             AgreedStop() if hosts.several() else SignalStop() as signals,
         ):
-            ends = stop or signals
-            loop = Loop(config, plan, trainer, dataset, checkpoints, records, ends, observe)
+            ends, account = stop or signals, Goodput(folder.goodput, start)
+            loop = Loop(
+                config, plan, trainer, dataset, checkpoints, records, ends, account, observe
+            )
             state = begin(loop, pretrained) if latest is None else loop.restore(latest)
             state = loop.fit(state, first)
         checkpoints.prove(int(state.step), state)

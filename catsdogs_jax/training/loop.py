@@ -21,6 +21,7 @@ from catsdogs_jax.run_folder import RunFolder, write_json
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.early_stop import EarlyStop, early_stop
 from catsdogs_jax.training.evaluation import Evaluation, GivenUp, evaluate
+from catsdogs_jax.training.goodput import Goodput
 from catsdogs_jax.training.optimizer import make_schedule, scaled
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.preemption import Observer, Stop, unobserved
@@ -51,6 +52,7 @@ class Loop:
         checkpoints: Where the state is saved.
         records: Where metrics go.
         stop: May ask to stop after a step.
+        goodput: Where the time goes.
         observe: Is told of each evaluation, before the state is saved.
     """
 
@@ -61,6 +63,7 @@ class Loop:
     checkpoints: Checkpoints
     records: Records | NoRecords
     stop: Stop
+    goodput: Goodput
     observe: Observer = unobserved
 
     def __post_init__(self) -> None:
@@ -100,6 +103,8 @@ class Loop:
             Interrupted: A signal asked to stop; the state is saved.
             Diverged: The loss is not finite any more.
         """
+        steps = [self.trainer.train, self.trainer.evaluate][not self.plan.steps :]
+        self.goodput.begin(first_step, sum(one.seconds for one in steps))
         recorded = max((row["step"] for row in self.records.rows), default=0)
         unrecorded = self._pictures.training_order(recorded, first_step, *self._order)
         self._witness.recall(recorded, unrecorded)
@@ -112,6 +117,7 @@ class Loop:
         with (
             self._feed(first_step, in_flight) as feed,
             self._watchdog,
+            self.goodput.spend("step"),
             jax.transfer_guard("disallow"),
         ):
             self.stopwatch.restart(feed.waited)
@@ -162,7 +168,9 @@ class Loop:
         signal_number = self.stop.requested(step)
         if self.plan.saves_after(step) or signal_number is not None:
             self._confirm(in_flight, 0, state)
-            self.checkpoints.save(state, step, preprocessing, measured)
+            with self.goodput.spend("checkpoint"):
+                self.checkpoints.save(state, step, preprocessing, measured)
+            self.goodput.keep(step, feed.waited)
         if signal_number is not None:
             self.checkpoints.prove(step, state)
             raise self._interrupted(step, signal_number)
@@ -190,15 +198,16 @@ class Loop:
 
     def _evaluate(self, state: TrainState, step: int) -> Evaluation:
         """Measures a state on the validation split; a signal makes it give up."""
-        return evaluate(
-            self.trainer.evaluate,
-            state.evaluated_params,
-            state.statistics,
-            self.dataset.splits["validation"],
-            self.trainer.eval_batch,
-            self.trainer.sharding,
-            given_up=lambda: self._asked_to_stop(step),
-        )
+        with self.goodput.spend("evaluation"):
+            return evaluate(
+                self.trainer.evaluate,
+                state.evaluated_params,
+                state.statistics,
+                self.dataset.splits["validation"],
+                self.trainer.eval_batch,
+                self.trainer.sharding,
+                given_up=lambda: self._asked_to_stop(step),
+            )
 
     def _asked_to_stop(self, step: int) -> bool:
         """Is asked after each batch of an evaluation."""
