@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from catsdogs_jax.data.order import evaluation_indices, indices_at, training_indices
+from catsdogs_jax.data.order import evaluation_indices, indices_at, mixed, training_indices
 
 
 def indices(first: int, last: int, batch: int, count: int, seed: int) -> np.ndarray:
@@ -68,3 +68,25 @@ def test_evaluation_counts_every_picture_once(batch: int) -> None:
     padding = np.concatenate([found[~mask] for found, mask in plan])
     np.testing.assert_array_equal(padding, np.zeros(len(padding)))  # A picture that exists.
     assert all(found.dtype == np.int64 for found, _ in plan)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1000, [61, 379, 491, 313, 888, 166, 568, 388, 983, 348, 709, 938, 635, 897, 628, 276]),
+        (4096, [22, 1837, 517, 71, 766, 1840, 1627, 4050, 2431, 1009, 273, 1231, 2394, 3619]),
+        (70000, [28049, 10749, 64186, 64289, 67260, 51452, 39816, 61998, 42212, 17682, 59815]),
+    ],
+)
+def test_the_order_of_a_seed_never_changes(count: int, expected: list[int]) -> None:
+    # A run that was begun by an older release goes on with the order that it began with.
+    last_of_an_epoch = count // 8 - 1
+    found = indices(last_of_an_epoch, last_of_an_epoch + 2, 8, count, seed=3).ravel()
+    np.testing.assert_array_equal(found[: len(expected)], expected)
+
+
+def test_the_mixer_is_that_of_splitmix64() -> None:
+    # The first numbers of SplitMix64 with seed 0, as published with its reference code.
+    states = np.arange(1, 4, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    np.testing.assert_array_equal(mixed(states), np.array(published, np.uint64))
