@@ -1,17 +1,18 @@
 """A trained model that is ready to classify pictures."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.data.manifest import Picture
-from catsdogs_jax.data.pipeline import PictureSet
-from catsdogs_jax.data.scan import Scanned, scan_files
-from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.data.pipeline import Batch, PictureSet
+from catsdogs_jax.data.remote import is_url
+from catsdogs_jax.prediction.engine import answer
+from catsdogs_jax.preprocessing import Preprocessing, Views
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
 from catsdogs_jax.training.formulation import kernel_count
 from catsdogs_jax.training.restore import restore_best
@@ -26,13 +27,13 @@ class Prediction:
     """What the model says of one file.
 
     Attributes:
-        file: As it was given.
+        file: As it was given: a path, or a URL as text.
         predicted: Class name, several joined by "|"; empty if the file cannot be used.
         probabilities: float64 [classes]; none if the file cannot be used.
         error: Why the file cannot be used; empty if it can.
     """
 
-    file: Path
+    file: str | Path
     predicted: str
     probabilities: np.ndarray | None
     error: str = ""
@@ -47,6 +48,8 @@ class Classifier:
         preprocessing: How a picture becomes an input, as saved with the weights.
         step: The step of the checkpoint.
         sharding: The devices.
+        evaluation: The compiled evaluation step.
+        batch: Pictures in its batch.
         params: Parameters of the model.
         statistics: Its other variables.
         graphdef: Its structure, for `training.state.merge_model`.
@@ -56,8 +59,8 @@ class Classifier:
     preprocessing: Preprocessing
     step: int
     sharding: Sharding
-    _evaluate: CompiledStep
-    _batch: int
+    evaluation: CompiledStep
+    batch: int
     params: Params
     statistics: Params
     graphdef: Any
@@ -65,7 +68,7 @@ class Classifier:
     def evaluate(self, pictures: PictureSet) -> Evaluation:
         """Measures the model on labelled pictures."""
         return evaluate(
-            self._evaluate, self.params, self.statistics, pictures, self._batch, self.sharding
+            self.evaluation, self.params, self.statistics, pictures, self.batch, self.sharding
         )
 
     def predict(self, files: Sequence[str | Path]) -> list[Prediction]:
@@ -77,51 +80,54 @@ class Classifier:
         Returns:
             One prediction a file, in the order given.
         """
-        paths = [Path(file).absolute() for file in files]
-        scanned = list(scan_files(paths))
-        usable = [
-            Picture(str(path), (), "", **dataclasses.asdict(facts))
-            for path, facts in zip(paths, scanned, strict=True)
-            if isinstance(facts, Scanned)
-        ]
-        rows = iter(())
-        if usable:
-            pictures = PictureSet.create(usable, Path("/"), self.preprocessing)
-            rows = iter(self.preprocessing.task.probabilities(self.evaluate(pictures).logits))
-        return [
-            Prediction(Path(file), "", None, facts)
-            if isinstance(facts, str)
-            else self._prediction(Path(file), next(rows))
-            for file, facts in zip(files, scanned, strict=True)
-        ]
+        return list(self.stream(files))
 
-    def _prediction(self, file: Path, probabilities: np.ndarray) -> Prediction:
+    def stream(self, files: Iterable[str | Path]) -> Iterator[Prediction]:
+        """Yields what `predict` returns, with a few batches in memory however many files come.
+
+        Args:
+            files: Paths, and URLs (gs://, s3://) as text.
+        """
+        to = self.preprocessing
+        found = answer(self._logits, map(str, files), self.batch, to, self.sharding)
+        for block, (logits,) in found:
+            rows = to.task.probabilities(logits)
+            for name, reason, row in zip(block.names, block.reasons, rows, strict=True):
+                file = name if is_url(name) else Path(name)
+                yield Prediction(file, "", None, reason) if reason else self._prediction(file, row)
+
+    def _logits(self, batch: Batch) -> tuple[jax.Array]:
+        return self.evaluation(self.params, self.statistics, batch)[:1]
+
+    def _prediction(self, file: str | Path, probabilities: np.ndarray) -> Prediction:
         found = self.preprocessing.task.spell(probabilities, self.preprocessing.threshold)
         return Prediction(file, found, probabilities)
 
 
-def load(workdir: str | Path, devices: int | None = None) -> Classifier:
+def load(workdir: str | Path, devices: int | None = None, *, views: Views = "run") -> Classifier:
     """Loads the best checkpoint of a run.
 
     Args:
         workdir: The run folder.
         devices: Number of devices to use; none: all, whatever the run was trained on.
+        views: Test-time augmentation, see `Preprocessing.with_views`.
 
     Raises:
         UserError: The folder holds no run, or no checkpoint.
     """
     sharding = make_sharding(devices)
     run = restore_best(Path(workdir), sharding)
+    preprocessing = run.preprocessing.with_views(views)
     batch = evaluation_batch(run.config, sharding)
     passes = run.formulation.evaluation_pass(
         batch, run.preprocessing.image_size, sharding, kernel_count(run.params)
     )
-    recipe = EvalRecipe(run.graphdef, run.preprocessing, passes)
+    recipe = EvalRecipe(run.graphdef, preprocessing, passes)
     variables = run.params, run.statistics
     compiled = compile_evaluation(recipe, *variables, batch, sharding)
     return Classifier(
         run.config,
-        run.preprocessing,
+        preprocessing,
         run.step,
         sharding,
         compiled,

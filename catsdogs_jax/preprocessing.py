@@ -10,6 +10,12 @@ import jax.numpy as jnp
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.task import Task
 
+Views = Literal["run", "none", "mirror", "zooms", "all"]
+"""Test-time augmentation: see `Preprocessing.with_views`."""
+
+ZOOMS = (0.85, 1.0, 1.15)
+"""The zooms of "zooms" and "all", those of configs/seed_cnn.py."""
+
 FORMAT_VERSION = 2
 """1: one threshold; 2: `threshold` may be a list, one a class."""
 
@@ -44,6 +50,18 @@ class Preprocessing:
         scaled = images.astype(jnp.float32) / 255.0
         mean, std = (jnp.asarray(values).reshape(1, 1, 1, 3) for values in (self.mean, self.std))
         return (scaled - mean) / std
+
+    def with_views(self, views: Views) -> "Preprocessing":
+        """Returns the same with other views of a picture, whose logits are averaged.
+
+        Args:
+            views: "run": those that the run was evaluated with. "none": the picture alone.
+                "mirror": its mirror image too. "zooms": three zooms. "all": both, six views.
+        """
+        if views == "run":
+            return self
+        zooms = ZOOMS if views in ("zooms", "all") else (1.0,)
+        return dataclasses.replace(self, mirror=views in ("mirror", "all"), zooms=zooms)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns JSON types, with the version of the format."""

@@ -96,6 +96,11 @@ class RunFolder:
         """Held-out pictures whose labels may be wrong."""
         return self.path / "suspects.csv"
 
+    @property
+    def embeddings(self) -> Path:
+        """The training pictures as the model sees them, for `predict --reject-far`."""
+        return self.path / "embeddings.npz"
+
     def check(self, config: Config) -> None:
         """Checks that a run with this config may begin or go on here; writes nothing.
 

@@ -3,12 +3,10 @@
 import csv
 import io
 
-import numpy as np
 import pytest
 
-from catsdogs_jax.classifier import Prediction
 from catsdogs_jax.escaping import csv_cell, printable
-from catsdogs_jax.predict import as_csv
+from catsdogs_jax.prediction import forms
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0"])
@@ -31,16 +29,15 @@ def test_what_steers_a_terminal_is_spelled_out(name: str, shown: str) -> None:
 
 
 def test_a_table_of_predictions_is_safe_to_open() -> None:
-    from pathlib import Path
-
-    predictions = [
-        Prediction(Path('=a\udcff,\n".jpg'), "@cat", np.array([0.25, 0.75])),
-        Prediction(Path("b.jpg"), "", None, "=broken"),
+    form = forms.Csv(("@cat", "dog"))
+    rows = [
+        forms.Row('=a\udcff,\n".jpg', ("@cat",), (0.25, 0.75)),
+        forms.Row("b.jpg", (), None, "=broken"),
     ]
-    table = as_csv(predictions, ["@cat", "dog"])
+    table = form.header + "".join(map(form.line, rows))
     table.encode()  # It is text, whatever the names are.
-    rows = list(csv.reader(io.StringIO(table)))
-    assert rows == [
+    found = list(csv.reader(io.StringIO(table)))
+    assert found == [
         ["file", "predicted", "'@cat", "dog", "error"],
         ["'=a\\udcff,\\n\".jpg", "'@cat", "0.250000", "0.750000", ""],
         ["b.jpg", "", "", "", "'=broken"],

@@ -44,17 +44,11 @@ class Scanned:
 def scan_file(path: Path) -> Scanned | str:
     """Decodes one file completely; returns its facts, or the reason why it cannot be used."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # A pipe would be waited for without end.
-            return "not a regular file"
-        data = path.read_bytes()
+        data = read_file(path)
         header = read_header(data)
         # Every byte is read whatever the ratio, so that a broken file is found in any case.
         ratio = jpeg_ratio(header.width, header.height, _HASHED_SIZE, "crop")
         pixels = decode(data, header, ratio)
-    except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
-    except ValueError as error:  # A name in a table that no file can have.
-        return f"cannot be read: {error}"
     except BadPicture as error:
         return str(error)
     return Scanned(
@@ -65,6 +59,22 @@ def scan_file(path: Path) -> Scanned | str:
         content_hash=hashlib.sha256(data).hexdigest(),
         perceptual_hash=str(imagehash.phash(Image.fromarray(pixels))),
     )
+
+
+def read_file(path: Path) -> bytes:
+    """Returns the bytes of a file.
+
+    Raises:
+        BadPicture: There is no such file, or it cannot be read; the message says why.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # A pipe would be waited for without end.
+            raise BadPicture("not a regular file")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadPicture(f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # A name in a table that no file can have.
+        raise BadPicture(f"cannot be read: {error}") from error
 
 
 def scan_files(paths: Iterable[Path]) -> Iterator[Scanned | str]:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from catsdogs_jax.config import DataConfig
 from catsdogs_jax.errors import UserError, nearest
@@ -188,9 +188,14 @@ def find_files(names: Iterable[str]) -> list[Path]:
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
     """Yields everything that may be a picture: the content decides, not the ending."""
     for path in sorted(paths):
-        hidden = path.name.startswith(".") or path.suffix.lower() in _NOT_PICTURES
-        if not hidden and not path.is_dir():
+        if may_be_picture(path.name) and not path.is_dir():
             yield path
+
+
+def may_be_picture(name: str) -> bool:
+    """Whether a file with this name (or path, or URL) is looked into: not if hidden or a table."""
+    path = PurePath(name)
+    return not (path.name.startswith(".") or path.suffix.lower() in _NOT_PICTURES)
 
 
 def list_table(table: Path, folder: Path | None) -> Listing:

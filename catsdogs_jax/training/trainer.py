@@ -29,6 +29,7 @@ class CompiledStep:
 
     Attributes:
         name: What it is, for messages.
+        arguments: The static one, then shapes of the others.
 
     Args:
         name: As above.
@@ -48,12 +49,12 @@ class CompiledStep:
     ):
         self.name, self._always = name, always
         self._jitted = jax.jit(function, static_argnums=0, **jit_options)
-        self._arguments = arguments
+        self.arguments = arguments
 
     @functools.cached_property
     def _made(self) -> tuple[Compiled, bool, float]:
         start = time.perf_counter()
-        lowered = self._jitted.lower(*self._arguments, *self._always)
+        lowered = self._jitted.lower(*self.arguments, *self._always)
         return *compile_or_recall(lowered), time.perf_counter() - start
 
     @property

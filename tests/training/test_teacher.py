@@ -106,7 +106,7 @@ def test_a_student_learns_from_a_finished_run_and_is_loaded_without_it(
     loaded = load_teacher(config.train, load(folder, 1).preprocessing, sharding)
     assert loaded is not None
     images = pictures(8)
-    expected, _ = load(folder, 1)._evaluate(
+    expected, _ = load(folder, 1).evaluation(
         *loaded.variables,
         {
             "image": images.astype(jnp.uint8),

@@ -1,0 +1,88 @@
+"""Pictures behind a URL (gs://, s3://), by fsspec.
+
+`etils.epath` would take TensorFlow's file system wherever TensorFlow is installed: that import is
+slow, and it reads no s3://. Of epath's two backends this is the other one.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+
+from catsdogs_jax.errors import UserError
+
+_URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_MAGIC = re.compile(r"[*?\[]")
+_PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
+_EXTRAS = {"gs": "gcs", "gcs": "gcs"}
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is a URL rather than a path."""
+    return bool(_URL.match(name))
+
+
+def read_url(url: str) -> bytes:
+    """Reads a file.
+
+    Raises:
+        UserError: No file system is known for the scheme, or its package is missing.
+        OSError: It cannot be read; other errors of the packages are turned into this one.
+    """
+    files, path = _file_system(url), _path(url)
+    try:
+        return files.cat_file(path)
+    except OSError:
+        raise
+    except Exception as error:  # Each package has exceptions of its own.
+        raise OSError(str(error) or type(error).__name__) from error
+
+
+def list_url(url: str) -> Iterator[str]:
+    """Yields the files below a URL, those that its pattern matches, or itself, as URLs in order.
+
+    Raises:
+        UserError: As `read_url`, or the store does not answer.
+    """
+    files, path = _file_system(url), _path(url)
+    try:
+        if _MAGIC.search(path):
+            found = sorted(files.glob(path, detail=True).items())
+            yield from (_spelled(files, name) for name, is_ in found if is_["type"] == "file")
+        elif files.isdir(path):
+            yield from _walk(files, path)
+        else:
+            yield url
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"cannot list {url!r}: {error}; check the name and your rights") from error
+
+
+def _walk(files: Any, folder: str) -> Iterator[str]:
+    for entry in sorted(files.ls(folder, detail=True), key=lambda entry: entry["name"]):
+        if entry["type"] == "directory":
+            yield from _walk(files, entry["name"])
+        else:
+            yield _spelled(files, entry["name"])
+
+
+def _spelled(files: Any, name: str) -> str:
+    return str(files.unstrip_protocol(name))
+
+
+def _path(url: str) -> str:
+    return str(_file_system(url)._strip_protocol(url))
+
+
+def _file_system(url: str) -> Any:
+    scheme = url.partition("://")[0].lower()
+    try:
+        return fsspec.filesystem(scheme)  # Instances are kept by fsspec.
+    except ImportError as error:
+        package = _PACKAGES.get(scheme, "its package")
+        extra = f" (or catsdogs-jax[{_EXTRAS[scheme]}])" if scheme in _EXTRAS else ""
+        raise UserError(f"{url!r} needs {package}: pip install {package}{extra}") from error
+    except ValueError as error:
+        raise UserError(f"{url!r}: no file system {scheme!r}; gs:// and s3:// are known") from error
