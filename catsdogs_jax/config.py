@@ -376,6 +376,16 @@ class MeshConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RecordsConfig:
+    """Where the course of the run is shown besides its folder; a run may go on with others."""
+
+    trackers: tuple[str, ...] = option(
+        (), "Experiment trackers besides TensorBoard: mlflow, wandb, or both."
+    )
+    project: str = option("catsdogs", "MLflow's experiment, and the project of wandb.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole run."""
 
@@ -388,3 +398,4 @@ class Config:
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    records: RecordsConfig = dataclasses.field(default_factory=RecordsConfig)

@@ -6,7 +6,9 @@ from typing import Any
 
 from catsdogs_jax.config import Config, TrainConfig
 from catsdogs_jax.durations import seconds_of
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, nearest
+
+TRACKERS = ("mlflow", "wandb")
 
 _RULES_WITH: Mapping[str, tuple[str, ...]] = {
     "momentum": ("sgd", "muon"),
@@ -40,6 +42,10 @@ def check_together(config: Config) -> None:
             "train.base_batch scales the rate to the batch, which must be warmed up: "
             "--config.train.warmup=0.05"
         )
+    for name in config.records.trackers:
+        if name not in TRACKERS:
+            hint = nearest(name, list(TRACKERS))
+            raise UserError(f"records.trackers is {name!r}, not of {', '.join(TRACKERS)}.{hint}")
     for rule in config.mesh.fsdp_rules:
         parse_rule(rule)
     shares = config.data.validation_share + config.data.test_share

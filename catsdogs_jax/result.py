@@ -29,6 +29,9 @@ CHOOSING_SPLIT = "validation"
 
 LAST_EVALUATIONS = 20
 
+SAMPLES = (3, 6)
+"""Rows and columns of pictures in plots/samples.png."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -117,6 +120,7 @@ def conclude(folder: RunFolder, loop: Loop, splits: Sequence[str], seconds: floa
     }
     write_predictions(folder.predictions, evaluations, dataset.splits, preprocessing)
     draw(folder, loop, rows, values)
+    show_samples(folder, loop, evaluations[CHOOSING_SPLIT], preprocessing)
     values["goodput"] = loop.goodput.summary()
     write_json(folder.result, values)  # Last: whoever sees it finds the rest complete.
     hosts.wait_for_all("the first process wrote the result")
@@ -230,6 +234,38 @@ def draw(
         title=loop.config.model.name,
         input_shape=(size, size, 3),
     )
+
+
+def show_samples(
+    folder: RunFolder, loop: Loop, evaluation: Evaluation, preprocessing: Preprocessing
+) -> None:
+    """Draws some validation pictures with what is said of them; trackers get that and the matrix.
+
+    The pictures are evenly spaced, the last rows of folders as well as the first.
+    """
+    from PIL import Image
+
+    from catsdogs_jax.reporting.sheet import Cell, draw_sheet
+
+    pictures, task = loop.dataset.splits[CHOOSING_SPLIT], preprocessing.task
+    columns, rows = min(SAMPLES[1], len(pictures)), []
+    places = np.linspace(0, len(pictures) - 1, min(SAMPLES[0], len(pictures) // columns) * columns)
+    probabilities = task.probabilities(evaluation.logits)
+    for line in places.astype(int).reshape(-1, columns):
+        cells = []
+        for place in line:
+            true = "|".join(task.classes[label] for label in pictures.pictures[place].labels)
+            said = task.spell(probabilities[place], preprocessing.threshold)
+            mark = "right" if said == true else f"is {true or 'none'}"
+            cells.append(Cell(pictures.read_or_recall(place), (said or "none", mark)))
+        rows.append(cells)
+    drawn = folder.plots / "samples.png"
+    draw_sheet(rows, [""] * columns, drawn, title="Validation pictures", note="")
+    images = {}
+    for path in (drawn, folder.plots / "confusion_matrix.png"):
+        with Image.open(path) as image:
+            images[path.stem] = np.asarray(image.convert("RGB"))
+    loop.records.show(loop.checkpoints.require_best_step(), images)
 
 
 def draw_classes(split: Mapping[str, Any], confusion: Path, per_class: Path, *, title: str) -> None:

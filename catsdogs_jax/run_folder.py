@@ -228,9 +228,9 @@ class RunFolder:
 
 
 def _what_it_is(config: Config) -> dict[str, Any]:
-    """Returns the config without what may change: the devices, and who watches."""
+    """Returns the config without what may change: devices, trackers, who watches."""
     tree = config_to_dict(config)
-    del tree["mesh"], tree["train"]["watchdog"]
+    del tree["mesh"], tree["records"], tree["train"]["watchdog"]
     return tree
 
 

@@ -67,21 +67,20 @@ def train_and_evaluate(
         first = latest or 0
         if hosts.is_first():
             announce(trainer, dataset, plan, folder, first)
-        with (
-            _records(config, plan, dataset, folder, latest) as records,
-            AgreedStop() if hosts.several() else SignalStop() as signals,
-        ):
-            ends, account = stop or signals, Goodput(folder.goodput, start)
-            loop = Loop(
-                config, plan, trainer, dataset, checkpoints, records, ends, account, observe
-            )
-            state = begin(loop, pretrained) if latest is None else loop.restore(latest)
-            state = loop.fit(state, first)
-        checkpoints.prove(int(state.step), state)
-        if (ended := loop.ended_early()) is not None and hosts.is_first():
-            print(ended)
-        splits = [n for n in dataset.splits if n != "train" and (test or n != "test")]
-        return conclude(folder, loop, splits, seconds=time.perf_counter() - start)
+        with _records(config, plan, dataset, folder, latest) as records:
+            with AgreedStop() if hosts.several() else SignalStop() as signals:
+                ends, account = stop or signals, Goodput(folder.goodput, start)
+                loop = Loop(
+                    config, plan, trainer, dataset, checkpoints, records, ends, account, observe
+                )
+                state = begin(loop, pretrained) if latest is None else loop.restore(latest)
+                state = loop.fit(state, first)
+            records.progress.close()
+            checkpoints.prove(int(state.step), state)
+            if (ended := loop.ended_early()) is not None and hosts.is_first():
+                print(ended)
+            splits = [n for n in dataset.splits if n != "train" and (test or n != "test")]
+            return conclude(folder, loop, splits, seconds=time.perf_counter() - start)
 
 
 def _records(
@@ -97,7 +96,7 @@ def _records(
         in_memory=dataset.splits["train"].cache is not None,
         held_out=len(dataset.splits["validation"]),
     )
-    return Records(folder.path, folder.metrics, latest, progress)
+    return Records(folder.path, folder.metrics, latest, progress, config)
 
 
 def main(argv: Sequence[str]) -> None:

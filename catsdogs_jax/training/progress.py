@@ -63,6 +63,9 @@ class Silence:
     def step(self, step: int, waited: float) -> None:
         """Shows nothing."""
 
+    def close(self) -> None:
+        """Closes nothing."""
+
 
 class Progress:
     """Shows how far a run is, how fast, and how good.

@@ -1,26 +1,36 @@
 """Where metrics go: `metrics.jsonl`, TensorBoard and the terminal."""
 
 import functools
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.tensorflow import tf
+from catsdogs_jax.errors import UserError
 from catsdogs_jax.training.progress import Progress, Silence
 from catsdogs_jax.training.rows import Rows, rows_until
 
 
 class _Outputs:
-    """CLU's writers: the file of metrics, TensorBoard, and what they do after each step."""
+    """CLU's writers: the file of metrics, TensorBoard, trackers, and what they do after a step."""
 
-    def __init__(self, folder: Path, metrics: Path, resume_after: int):
+    def __init__(self, folder: Path, metrics: Path, resume_after: int, config: Config):
         tf()  # CLU imports TensorFlow; its devices must be hidden before that.
         from catsdogs_jax.training import writers
 
         events = folder / "tensorboard"
         self.jsonl = writers.JsonlWriter(metrics, resume_after)
-        self.tensorboard = writers.tensorboard_writer(events)
+        begins = resume_after < 0
+        records = config.records
+        self.tensorboard = writers.shown_in(events, folder, records, resumes=not begins)
+        if begins:
+            self.tensorboard.write_hparams(_flat(config_to_dict(config)))
         self.hooks = functools.partial(writers.periodic_hooks, self.tensorboard, events)
 
     def close(self) -> None:
@@ -54,6 +64,9 @@ class NoRecords:
         del speed
         self.rows += [{"step": step, "split": split, **row} for split, row in metrics.items()]
 
+    def show(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Leaves it to the first process."""
+
     def hooks(self, steps: int, profile_steps: int) -> list[Callable[[int], Any]]:
         """Returns nothing to call after a step."""
         del steps, profile_steps
@@ -72,14 +85,26 @@ class Records:
         resume_after: Step of the checkpoint that the run goes on from; lines of later steps are
             dropped, as they will be written again. None: the run begins.
         progress: The terminal.
+        config: The run: its trackers, and its values as hyperparameters.
+
+    Raises:
+        UserError: The package of a tracker is missing.
     """
 
-    def __init__(self, folder: Path, metrics: Path, resume_after: int | None, progress: Progress):
+    def __init__(
+        self,
+        folder: Path,
+        metrics: Path,
+        resume_after: int | None,
+        progress: Progress,
+        config: Config,
+    ):
+        _check_packages(config.records.trackers)
         self.folder = folder
         self.progress = progress
         self._metrics = metrics
         self._resume_after = -1 if resume_after is None else resume_after
-        self._open = functools.partial(_Outputs, folder, metrics, self._resume_after)
+        self._open = functools.partial(_Outputs, folder, metrics, self._resume_after, config)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
         self._opening: Future[_Outputs] | None = None
 
@@ -128,6 +153,12 @@ class Records:
         self._outputs.tensorboard.write_scalars(step, {**numbers, **speed})
         self.progress.record(step, metrics, speed)
 
+    def show(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Shows pictures, uint8 [height, width, 3] each, where there are curves to look at."""
+        if self._opening is not None:
+            batches = {name: image[None] for name, image in images.items()}
+            self._outputs.tensorboard.write_images(step, batches)
+
     def hooks(self, steps: int, profile_steps: int) -> list[Callable[[int], Any]]:
         """Returns functions to call after every step with its number."""
         if profile_steps:
@@ -141,3 +172,24 @@ class Records:
                 hook(step)
 
         return [after]
+
+
+def _check_packages(trackers: Sequence[str]) -> None:
+    for name in trackers:
+        if importlib.util.find_spec(name) is None:
+            raise UserError(
+                f"records.trackers names {name!r}, which is not installed: "
+                f"pip install catsdogs-jax[{name}]"
+            )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns "group.key" to a number, a bool or a text; lists and none as texts."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            plain = isinstance(value, (bool, int, float, str))
+            found[f"{prefix}{key}"] = value if plain else str(value)
+    return found

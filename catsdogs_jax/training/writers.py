@@ -10,6 +10,7 @@ from typing import Any
 
 from clu import metric_writers, periodic_actions
 
+from catsdogs_jax.config import RecordsConfig
 from catsdogs_jax.training.rows import Rows, line, rows_until
 
 
@@ -58,9 +59,23 @@ class JsonlWriter(metric_writers.LoggingWriter):
         self._stream.close()
 
 
-def tensorboard_writer(folder: Path) -> metric_writers.MetricWriter:
-    """Returns a writer of TensorBoard events that does not hold up the loop."""
-    return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(folder)))
+def shown_in(
+    events: Path, folder: Path, records: RecordsConfig, *, resumes: bool
+) -> metric_writers.MetricWriter:
+    """Returns a writer of TensorBoard events, and to trackers, that does not hold up the loop.
+
+    Args:
+        events: Folder of TensorBoard's events.
+        folder: The run folder.
+        records: The trackers.
+        resumes: Whether the run goes on, and with it those of the trackers.
+    """
+    writers: list[metric_writers.MetricWriter] = [metric_writers.SummaryWriter(str(events))]
+    if records.trackers:
+        from catsdogs_jax.training.trackers import Forgiving
+
+        writers += [Forgiving(n, folder, records.project, resumes) for n in records.trackers]
+    return metric_writers.MultiWriter([metric_writers.AsyncWriter(each) for each in writers])
 
 
 def periodic_hooks(

@@ -23,7 +23,7 @@ def metrics(step: int) -> dict[str, dict[str, float]]:
 
 def write(folder: Path, config: Config, steps: range, resume_after: int = 0) -> None:
     progress = Progress(make_plan(config, 24), resume_after, 8, in_memory=False, held_out=9)
-    with Records(folder, folder / "metrics.jsonl", resume_after, progress) as records:
+    with Records(folder, folder / "metrics.jsonl", resume_after, progress, config) as records:
         for step in steps:
             records.write(step, metrics(step), SPEED)
 
