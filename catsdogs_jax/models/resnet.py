@@ -276,5 +276,10 @@ def halve(x: jax.Array) -> jax.Array:
     """Blurs x [batch, h, w, channels] by the binomial filter 1 2 1 and takes every other place."""
     line = jnp.array([0.25, 0.5, 0.25])
     kernel = jnp.tile(jnp.outer(line, line).reshape(3, 3, 1, 1), (1, 1, 1, x.shape[-1]))
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    padded = x
+    for axis in (1, 2):  # As jnp.pad does at an edge, but of a batch whose size is not known too.
+        ends = [
+            jax.lax.slice_in_dim(padded, at, at + 1, axis=axis) for at in (0, x.shape[axis] - 1)
+        ]
+        padded = jnp.concatenate([ends[0], padded, ends[1]], axis=axis)
     return depthwise_conv(padded, kernel, 2, "VALID")

@@ -140,13 +140,13 @@ def eval_step(
         # Passes of a few pictures keep the activations in the CPU's cache, see docs/design.md.
         return jnp.concatenate([model(part) for part in passes(images, recipe.microbatch)])
 
-    views = list(_views(recipe.preprocessing, images))
-    logits = jnp.mean(jnp.stack([forward(view) for view in views]), axis=0)
+    found = [forward(view) for view in views(recipe.preprocessing, images)]
+    logits = jnp.mean(jnp.stack(found), axis=0)
     losses = task.losses(logits, batch["target"])
     return logits, Sums.of(losses, task.correct(logits, batch["target"]), batch["mask"])
 
 
-def _views(preprocessing: Preprocessing, images: jax.Array) -> Iterator[jax.Array]:
+def views(preprocessing: Preprocessing, images: jax.Array) -> Iterator[jax.Array]:
     """Yields the pictures [B, size, size, 3] in each of the ways whose logits are averaged."""
     for zoom in preprocessing.zooms:
         view = zoomed(images, zoom)
