@@ -202,9 +202,7 @@ class TrainConfig:
 
     steps: int | None = option(None, "Length of the run in steps.", minimum=1)
     epochs: float | None = option(None, "Length of the run in epochs.", above=0)
-    budget: str | None = option(
-        None, "Length of the run as wall-clock time, for example 90s, 25m or 1h30m."
-    )
+    budget: str | None = option(None, "Length of the run as a time: 90s, 25m, 1h30m.")
     watchdog: str | None = option(
         "10m", "Show where every thread is when no step has ended for so long; none: never."
     )
