@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "predict": "classify picture files",
     "explain": "show what speaks for a class, beside the picture",
     "report": "write one page about a finished run, or compare two",
+    "export": "write a model for use elsewhere, or verify what was written",
     "check": "look at a folder of pictures, or at an augmentation, before training",
     "find_lr": "draw the loss over the learning rate and suggest one",
     "plan": "say what a run needs, on TPUs that are not there or here",
