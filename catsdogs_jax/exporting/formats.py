@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from catsdogs_jax.errors import UserError
-from catsdogs_jax.exporting.network import Network, resized
+from catsdogs_jax.exporting.network import Network, resized, sigmoid_by_tanh
 from catsdogs_jax.exporting.onnx_graph import to_onnx
 
 OUTPUTS = ("probabilities", "uncalibrated")
@@ -154,7 +154,7 @@ def _tflite_bytes(network: Network, settings: Callable[[Any], None]) -> bytes:
     from catsdogs_jax.exporting.plain import plain
 
     size = network.preprocessing.image_size
-    one = _converted(plain(lambda x: network(x)), None, ("cpu",))
+    one = _converted(plain(lambda x: network(x, sigmoid_by_tanh)), None, ("cpu",))
     module = tf().Module()
     module.model = _signature(one, (1, size, size, 3))
     with tempfile.TemporaryDirectory() as place:

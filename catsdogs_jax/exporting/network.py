@@ -1,7 +1,7 @@
 """What a bundle computes: uint8 pictures to probabilities, in operations that any device knows."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from catsdogs_jax.training.restore import restore_best
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import Params, merge_model, split_model
 from catsdogs_jax.training.step import views
+
+Sigmoid = Callable[[jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +52,20 @@ class Network:
             portable, preprocessing, 1.0, *split_model(abstract_model(config, preprocessing))
         )
 
-    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, images: jax.Array, sigmoid: Sigmoid = jax.nn.sigmoid
+    ) -> tuple[jax.Array, jax.Array]:
         """Returns calibrated and uncalibrated probabilities, float32 [n, classes].
 
         The second are those of `predict`.
 
         Args:
             images: uint8 [n, size, size, 3].
+            sigmoid: How it is computed.
         """
-        logits = self.logits(images)
-        task = self.preprocessing.task
-        return _probabilities(task, logits / self.temperature), _probabilities(task, logits)
+        task, logits = self.preprocessing.task, self.logits(images)
+        calibrated = _probabilities(task, logits / self.temperature, sigmoid)
+        return calibrated, _probabilities(task, logits, sigmoid)
 
     def logits(self, images: jax.Array) -> jax.Array:
         """Returns float32 logits [n, outputs], the mean over the views of the run."""
@@ -166,13 +171,22 @@ def _line_weights(
     return jnp.where(shown, shares, 0.0)
 
 
-def _probabilities(task: Task, logits: jax.Array) -> jax.Array:
+def sigmoid_by_tanh(x: jax.Array) -> jax.Array:
+    """Returns the sigmoid without a division, within 1e-7.
+
+    LiteRT has no sigmoid of its own in what JAX gives it, but 1 / (1 + exp(-x)), whose divisor int8
+    rounds to zero.
+    """
+    return 0.5 + 0.5 * jnp.tanh(0.5 * x)
+
+
+def _probabilities(task: Task, logits: jax.Array, sigmoid: Sigmoid) -> jax.Array:
     """Returns float32 probabilities [n, classes], as `Task.probabilities` does on the host."""
     if task.kind == "multiclass":
         return jax.nn.softmax(logits)
     if task.kind == "binary":
-        return jnp.concatenate([jax.nn.sigmoid(-logits), jax.nn.sigmoid(logits)], axis=-1)
-    return jax.nn.sigmoid(logits)
+        return jnp.concatenate([sigmoid(-logits), sigmoid(logits)], axis=-1)
+    return sigmoid(logits)
 
 
 def _words(path: Sequence[Any]) -> list[str]:

@@ -29,7 +29,8 @@ def train(tree: Mapping[str, Any], workdir: Path, largest_file: int | None) -> N
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # The write fails in place of the process.
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     _note_the_state(workdir)
-    result.draw = lambda *_: None  # Plots take longer than the training.
+    # Plots take longer than the training.
+    result.draw = result.show_samples = lambda *_: None
 
     def main(_: object) -> None:
         config = config_from_dict(tree)
