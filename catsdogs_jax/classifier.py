@@ -96,6 +96,24 @@ class Classifier:
                 file = name if is_url(name) else Path(name)
                 yield Prediction(file, "", None, reason) if reason else self._prediction(file, row)
 
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Returns float64 probabilities [n, classes] of decoded pictures, uint8 [n, s, s, 3]."""
+        outputs = self.preprocessing.task.outputs
+        logits = [np.zeros((0, outputs), np.float32)]
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            padded = np.zeros((self.batch, *images.shape[1:]), np.uint8)
+            padded[: len(part)] = part
+            fed = {
+                "image": padded,
+                "target": np.zeros((self.batch, outputs), np.float32),
+                "mask": np.arange(self.batch) < len(part),
+                "index": np.zeros(self.batch, np.int32),
+            }
+            found = self._logits(jax.device_put(fed, self.sharding.batch))[0]
+            logits.append(np.asarray(found)[: len(part)])
+        return self.preprocessing.task.probabilities(np.concatenate(logits))
+
     def _logits(self, batch: Batch) -> tuple[jax.Array]:
         return self.evaluation(self.params, self.statistics, batch)[:1]
 
@@ -104,13 +122,20 @@ class Classifier:
         return Prediction(file, found, probabilities)
 
 
-def load(workdir: str | Path, devices: int | None = None, *, views: Views = "run") -> Classifier:
+def load(
+    workdir: str | Path,
+    devices: int | None = None,
+    *,
+    views: Views = "run",
+    batch: int | None = None,
+) -> Classifier:
     """Loads the best checkpoint of a run.
 
     Args:
         workdir: The run folder.
         devices: Number of devices to use; none: all, whatever the run was trained on.
         views: Test-time augmentation, see `Preprocessing.with_views`.
+        batch: Pictures in a batch; none: as many as the run evaluates at once.
 
     Raises:
         UserError: The folder holds no run, or no checkpoint.
@@ -118,7 +143,7 @@ def load(workdir: str | Path, devices: int | None = None, *, views: Views = "run
     sharding = make_sharding(devices)
     run = restore_best(Path(workdir), sharding)
     preprocessing = run.preprocessing.with_views(views)
-    batch = evaluation_batch(run.config, sharding)
+    batch = batch or evaluation_batch(run.config, sharding)
     passes = run.formulation.evaluation_pass(
         batch, run.preprocessing.image_size, sharding, kernel_count(run.params)
     )

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "explain": "show what speaks for a class, beside the picture",
     "report": "write one page about a finished run, or compare two",
     "export": "write a model for use elsewhere, or verify what was written",
+    "serve": "answer over HTTP, with a page to drop pictures on",
     "check": "look at a folder of pictures, or at an augmentation, before training",
     "find_lr": "draw the loss over the learning rate and suggest one",
     "plan": "say what a run needs, on TPUs that are not there or here",

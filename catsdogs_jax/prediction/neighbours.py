@@ -132,7 +132,7 @@ def find_neighbours(
     recipe: EvalRecipe = evaluation.arguments[0]
 
     def seen(compiled: CompiledStep, split: str, *extra: jax.Array) -> np.ndarray:
-        names = [str(root / picture.file) for picture in _spaced(splits[split])]
+        names = [str(root / picture.file) for picture in spaced(splits[split])]
 
         def run(fed: Batch) -> tuple[jax.Array, ...]:
             return tuple(jax.tree.leaves(compiled(*variables, fed, *extra)))
@@ -156,6 +156,7 @@ def find_neighbours(
     return Neighbours(train, distances, step)
 
 
-def _spaced(pictures: list[Picture]) -> list[Picture]:
+def spaced(pictures: list[Picture]) -> list[Picture]:
+    """Returns the pictures that are looked at: all, or 4,000 evenly over the list."""
     count = min(len(pictures), _MOST)
     return [pictures[i] for i in np.linspace(0, len(pictures) - 1, count).astype(int)]
