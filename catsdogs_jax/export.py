@@ -58,6 +58,14 @@ def main(argv: Sequence[str]) -> None:
         _export(flags)
 
 
+def _left_out(name: str) -> bool:
+    from catsdogs_jax.exporting.formats import unsupported
+
+    if reason := unsupported(name):
+        print(f"{name}: left out, {reason}")
+    return bool(reason)
+
+
 def _export(flags: argparse.Namespace) -> None:
     from catsdogs_jax.exporting.card import as_text, table
     from catsdogs_jax.exporting.formats import FORMATS
@@ -72,11 +80,12 @@ def _export(flags: argparse.Namespace) -> None:
     if pictures < 1:
         raise UserError(f"--pictures is {pictures}: give 1 or more")
     asked = (flags.format or "all").split(",")
-    formats = list(FORMATS) if asked == ["all"] else asked
-    check_formats(formats)
+    if asked == ["all"]:
+        asked = [name for name in FORMATS if not _left_out(name)]
+    check_formats(asked)
     runtime.start()
     options = Options(
-        formats,
+        asked,
         golden,
         flags.golden_originals,
         flags.licence or "not stated",

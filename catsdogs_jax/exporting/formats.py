@@ -1,6 +1,7 @@
 """Writes a network in each format."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import tempfile
@@ -206,6 +207,27 @@ FORMATS: Mapping[str, Format] = {
     "safetensors": Format(_safetensors, ("safetensors",), "weights by name, and their config"),
 }
 """By name; the first that can be run is the one that `load` takes."""
+
+
+@functools.cache
+def unsupported(name: str) -> str:
+    """Returns why a format cannot be had with the versions that are installed; empty if it can.
+
+    TensorFlow reads the StableHLO that JAX writes only if it is new enough for it.
+    """
+    if name != "savedmodel":
+        return ""
+    from catsdogs_jax.data.tensorflow import tf
+
+    try:
+        one = _converted(lambda x: x + 1, "(n,)", ("cpu",))
+        tf().function(one, autograph=False)(np.zeros(2, np.float32))
+    except Exception:  # Of the converter or of the graph; there are many types.
+        return (
+            f"TensorFlow {tf().__version__} does not read what JAX {jax.__version__} writes: "
+            "export with an older JAX, or leave it out"
+        )
+    return ""
 
 
 def write_format(name: str, network: Network, folder: Path, examples: np.ndarray) -> list[str]:
