@@ -1,5 +1,6 @@
 """Looks before a run: python -m catsdogs_jax.check DIR, or --augment CONFIG."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,24 +39,7 @@ def check_pictures(folder: Path, page: Path) -> bool:
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags and checks; exits with 1 if something would spoil a run."""
-    parser = cli.parser(
-        "check",
-        "Look at a folder of pictures before training, or at what a config does to them.",
-        "python -m catsdogs_jax.check my_pictures --out check/page.html\n"
-        "  python -m catsdogs_jax.check --augment configs/seed_cnn.py --config.data.dir=PHOTOS",
-    )
-    parser.add_argument("folder", nargs="?", metavar="DIR", help="one folder of pictures per class")
-    parser.add_argument(
-        "--augment", metavar="CONFIG", help="draw training pictures before and after augmentation"
-    )
-    parser.add_argument(
-        "--out", metavar="FILE", help="what is written [check/page.html; with --augment sheet.png]"
-    )
-    parser.add_argument("--pictures", type=int, default=PICTURES, help=f"rows [{PICTURES}]")
-    parser.add_argument(
-        "--variations", type=int, default=VARIATIONS, help=f"variations of each [{VARIATIONS}]"
-    )
-    flags, overrides = cli.split_overrides(parser, argv)
+    flags, overrides = cli.split_overrides(parser(), argv)
     if (flags.folder is None) == (flags.augment is None):
         raise UserError("give either a folder of pictures to check, or --augment CONFIG")
     if min(flags.pictures, flags.variations) < 1:
@@ -68,6 +52,28 @@ def main(argv: Sequence[str]) -> None:
     runtime.start()
     if not check_pictures(Path(flags.folder), Path(flags.out or "check/page.html")):
         raise SystemExit(1)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    made = cli.parser(
+        "check",
+        "Look at a folder of pictures before training, or at what a config does to them.",
+        "python -m catsdogs_jax.check my_pictures --out check/page.html\n"
+        "  python -m catsdogs_jax.check --augment configs/seed_cnn.py --config.data.dir=PHOTOS",
+    )
+    made.add_argument("folder", nargs="?", metavar="DIR", help="one folder of pictures per class")
+    made.add_argument(
+        "--augment", metavar="CONFIG", help="draw training pictures before and after augmentation"
+    )
+    made.add_argument(
+        "--out", metavar="FILE", help="what is written [check/page.html; with --augment sheet.png]"
+    )
+    made.add_argument("--pictures", type=int, default=PICTURES, help=f"rows [{PICTURES}]")
+    made.add_argument(
+        "--variations", type=int, default=VARIATIONS, help=f"variations of each [{VARIATIONS}]"
+    )
+    return made
 
 
 if __name__ == "__main__":

@@ -112,14 +112,33 @@ def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str =
     return lines
 
 
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What `--config.KEY=VALUE` may set; `choices` is empty where any value of its type goes."""
+
+    key: str
+    default: Any
+    help: str
+    choices: tuple[str, ...]
+
+
+def options() -> list[Option]:
+    """Returns every key that a config has, in the order of `catsdogs_jax.config`."""
+    made = []
+    for key, field in _leaves(Config):
+        annotation = _annotation(key)
+        literal = typing.get_origin(annotation) is typing.Literal
+        choices = typing.get_args(annotation) if literal else ()
+        made.append(Option(key, field.default, field.metadata["help"], choices))
+    return made
+
+
 def describe_options() -> str:
     """Returns a table of every key with its default and one line of help."""
     rows = []
-    for key, field in _leaves(Config):
-        annotation, text = _annotation(key), field.metadata["help"]
-        if typing.get_origin(annotation) is typing.Literal:
-            text = f"{text} One of {', '.join(typing.get_args(annotation))}."
-        rows.append((f"--config.{key}", repr(field.default), text))
+    for option in options():
+        one_of = f" One of {', '.join(option.choices)}." if option.choices else ""
+        rows.append((f"--config.{option.key}", repr(option.default), option.help + one_of))
     width = max(len(name) for name, _, _ in rows)
     return "\n".join(f"  {name:<{width}}  {text} [{default}]" for name, default, text in rows)
 

@@ -1,5 +1,6 @@
 """Prints what a run would find here, and what is wrong: python -m catsdogs_jax.doctor."""
 
+import argparse
 import importlib.metadata
 import os
 import platform
@@ -91,12 +92,7 @@ def _gibibytes(size: int) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Prints versions, devices, memory and caches; exits with 1 if something is wrong."""
-    parser = cli.parser(
-        "doctor",
-        "Print versions, devices, memory and caches, and what is wrong.",
-        "python -m catsdogs_jax.doctor",
-    )
-    parser.parse_args(argv)
+    parser().parse_args(argv)
     runtime.start()
     facts, wrong = examine()
     width = max(len(name) for name, _ in facts)
@@ -107,6 +103,15 @@ def main(argv: Sequence[str]) -> None:
     if wrong:
         raise SystemExit(1)
     print("nothing is wrong")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    return cli.parser(
+        "doctor",
+        "Print versions, devices, memory and caches, and what is wrong.",
+        "python -m catsdogs_jax.doctor",
+    )
 
 
 if __name__ == "__main__":

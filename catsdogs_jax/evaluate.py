@@ -1,5 +1,6 @@
 """Measures a trained model: python -m catsdogs_jax.evaluate --workdir RUN --data DATA --out OUT."""
 
+import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -88,18 +89,7 @@ def seen_before(run: RunFolder, pictures: Sequence[Picture]) -> dict[str, int]:
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags, evaluates, prints one line a split."""
-    parser = cli.parser(
-        "evaluate",
-        "Measure a trained model on labelled pictures.",
-        "python -m catsdogs_jax.evaluate --workdir runs/mine --data more_pictures --out runs/more",
-    )
-    parser.add_argument("--workdir", required=True, metavar="RUN", help="the run folder")
-    parser.add_argument(
-        "--data", required=True, metavar="DATA", help="one folder per class, or a .csv or .jsonl"
-    )
-    parser.add_argument("--out", required=True, metavar="OUT", help="where the result goes")
-    cli.add_require(parser)
-    flags = parser.parse_args(argv)
+    flags = parser().parse_args(argv)
     runtime.start(flags.require)
     result = evaluate_folder(flags.workdir, flags.data, flags.out)
     for name, split in result.values["splits"].items():
@@ -109,6 +99,22 @@ def main(argv: Sequence[str]) -> None:
         if count:
             print(f"optimistic: the run was {did} {count} of these pictures")
     print(f"wrote {flags.out}/: result.json, predictions.csv, plots/")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    made = cli.parser(
+        "evaluate",
+        "Measure a trained model on labelled pictures.",
+        "python -m catsdogs_jax.evaluate --workdir runs/mine --data more_pictures --out runs/more",
+    )
+    made.add_argument("--workdir", required=True, metavar="RUN", help="the run folder")
+    made.add_argument(
+        "--data", required=True, metavar="DATA", help="one folder per class, or a .csv or .jsonl"
+    )
+    made.add_argument("--out", required=True, metavar="OUT", help="where the result goes")
+    cli.add_require(made)
+    return made
 
 
 if __name__ == "__main__":

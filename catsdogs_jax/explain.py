@@ -1,5 +1,6 @@
 """Shows what a model looks at: python -m catsdogs_jax.explain --workdir RUN FILE... --out DIR."""
 
+import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,21 +96,7 @@ def _class_index(label: str, classifier: Classifier) -> int:
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags, explains, prints one line a picture."""
-    parser = cli.parser(
-        "explain",
-        "Write pictures beside heat maps of what speaks for a class.",
-        "python -m catsdogs_jax.explain --workdir runs/mine photo.jpg --out maps",
-    )
-    parser.add_argument("--workdir", required=True, metavar="RUN", help="the run folder")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the PNGs go")
-    parser.add_argument(
-        "--method", choices=sorted(_METHODS), default="both", help="which heat maps [both]"
-    )
-    parser.add_argument(
-        "--class", dest="label", metavar="NAME", help="the class to explain [the likeliest]"
-    )
-    parser.add_argument("pictures", nargs="+", metavar="FILE_OR_DIR", help="what to explain")
-    flags = parser.parse_args(argv)
+    flags = parser().parse_args(argv)
     files = find_files(flags.pictures)
     runtime.start()
     found = explain(flags.workdir, files, flags.out, method=flags.method, label=flags.label)
@@ -117,6 +104,25 @@ def main(argv: Sequence[str]) -> None:
         print(f"{path}: {words}")
     if not any(path.parent == Path(flags.out) for path, _ in found):
         raise UserError(f"none of the {len(found)} files is a picture, see above")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    made = cli.parser(
+        "explain",
+        "Write pictures beside heat maps of what speaks for a class.",
+        "python -m catsdogs_jax.explain --workdir runs/mine photo.jpg --out maps",
+    )
+    made.add_argument("--workdir", required=True, metavar="RUN", help="the run folder")
+    made.add_argument("--out", required=True, metavar="DIR", help="where the PNGs go")
+    made.add_argument(
+        "--method", choices=sorted(_METHODS), default="both", help="which heat maps [both]"
+    )
+    made.add_argument(
+        "--class", dest="label", metavar="NAME", help="the class to explain [the likeliest]"
+    )
+    made.add_argument("pictures", nargs="+", metavar="FILE_OR_DIR", help="what to explain")
+    return made
 
 
 if __name__ == "__main__":

@@ -12,38 +12,7 @@ _MOST_GOLDEN = 64
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags, then exports a run or verifies a bundle."""
-    from catsdogs_jax.exporting.formats import FORMATS
-
-    parser = cli.parser(
-        "export",
-        "Write a trained model as a bundle that gives the same probabilities elsewhere, or verify "
-        "one.",
-        "python -m catsdogs_jax.export --workdir runs/mine --format onnx,tflite-int8 "
-        "--out bundles/mine\n  python -m catsdogs_jax.export --verify bundles/mine",
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--workdir", metavar="RUN", help="the run folder to export")
-    what.add_argument("--verify", metavar="DIR", help="the bundle to check; exit code 1 if wrong")
-    names = ", ".join(FORMATS)
-    parser.add_argument("--format", metavar="F[,F...]", help=f"all, or some of {names} [all]")
-    parser.add_argument("--out", metavar="DIR", help="where the bundle goes, a new folder")
-    parser.add_argument("--licence", metavar="TEXT", help="of the weights, for the model card")
-    parser.add_argument(
-        "--golden",
-        type=int,
-        metavar="N",
-        help="validation pictures that go into the bundle, decoded; 0: noise in their place [8]",
-    )
-    parser.add_argument(
-        "--golden-originals", action="store_true", help="put their files in too, to check decoding"
-    )
-    parser.add_argument(
-        "--pictures", type=int, metavar="N", help="validation pictures to measure on [600]"
-    )
-    parser.add_argument(
-        "--uncalibrated", action="store_true", help="fit no temperature: give predict's numbers"
-    )
-    flags = parser.parse_args(argv)
+    flags = parser().parse_args(argv)
     given = [
         f"--{name}"
         for name in ("format", "out", "licence", "golden", "pictures")
@@ -56,6 +25,42 @@ def main(argv: Sequence[str]) -> None:
         _verify(flags.verify)
     else:
         _export(flags)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    from catsdogs_jax.exporting.formats import FORMATS
+
+    made = cli.parser(
+        "export",
+        "Write a trained model as a bundle that gives the same probabilities elsewhere, or verify "
+        "one.",
+        "python -m catsdogs_jax.export --workdir runs/mine --format onnx,tflite-int8 "
+        "--out bundles/mine\n  python -m catsdogs_jax.export --verify bundles/mine",
+    )
+    what = made.add_mutually_exclusive_group(required=True)
+    what.add_argument("--workdir", metavar="RUN", help="the run folder to export")
+    what.add_argument("--verify", metavar="DIR", help="the bundle to check; exit code 1 if wrong")
+    names = ", ".join(FORMATS)
+    made.add_argument("--format", metavar="F[,F...]", help=f"all, or some of {names} [all]")
+    made.add_argument("--out", metavar="DIR", help="where the bundle goes, a new folder")
+    made.add_argument("--licence", metavar="TEXT", help="of the weights, for the model card")
+    made.add_argument(
+        "--golden",
+        type=int,
+        metavar="N",
+        help="validation pictures that go into the bundle, decoded; 0: noise in their place [8]",
+    )
+    made.add_argument(
+        "--golden-originals", action="store_true", help="put their files in too, to check decoding"
+    )
+    made.add_argument(
+        "--pictures", type=int, metavar="N", help="validation pictures to measure on [600]"
+    )
+    made.add_argument(
+        "--uncalibrated", action="store_true", help="fit no temperature: give predict's numbers"
+    )
+    return made
 
 
 def _left_out(name: str) -> bool:

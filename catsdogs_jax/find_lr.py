@@ -1,5 +1,6 @@
 """Finds a learning rate: python -m catsdogs_jax.find_lr --config configs/seed_cnn.py."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,21 +62,7 @@ def find_learning_rate(
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags, sweeps, and prints what to try."""
-    parser = cli.parser(
-        "find_lr",
-        "Find a learning rate: train for a few steps while it rises, and look at the loss.",
-        "python -m catsdogs_jax.find_lr --config configs/seed_cnn.py "
-        "--config.data.dir=my_pictures --out learning_rate.png",
-    )
-    parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--out", metavar="PNG", help="the plot [learning_rate.png]")
-    where.add_argument("--workdir", metavar="RUN", help="a run folder, whose plots/ it goes to")
-    parser.add_argument("--lowest", type=float, default=LOWEST, help="first rate [%(default)g]")
-    parser.add_argument("--highest", type=float, default=HIGHEST, help="last rate [%(default)g]")
-    parser.add_argument("--steps", type=int, default=STEPS, help="number of steps [%(default)s]")
-    parser.epilog = f"{parser.epilog}\n\nconfig keys:\n{describe_options()}"
-    flags, overrides = cli.split_overrides(parser, argv)
+    flags, overrides = cli.split_overrides(parser(), argv)
     config = read_config(flags.config, overrides)
     out = Path(flags.out or "learning_rate.png")
     if flags.workdir:
@@ -100,6 +87,25 @@ def main(argv: Sequence[str]) -> None:
             f"unclear   the loss falls hardly more than its noise: give --steps={4 * flags.steps}, "
             "or a larger --config.data.batch_size"
         )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    made = cli.parser(
+        "find_lr",
+        "Find a learning rate: train for a few steps while it rises, and look at the loss.",
+        "python -m catsdogs_jax.find_lr --config configs/seed_cnn.py "
+        "--config.data.dir=my_pictures --out learning_rate.png",
+    )
+    made.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
+    where = made.add_mutually_exclusive_group()
+    where.add_argument("--out", metavar="PNG", help="the plot [learning_rate.png]")
+    where.add_argument("--workdir", metavar="RUN", help="a run folder, whose plots/ it goes to")
+    made.add_argument("--lowest", type=float, default=LOWEST, help="first rate [%(default)g]")
+    made.add_argument("--highest", type=float, default=HIGHEST, help="last rate [%(default)g]")
+    made.add_argument("--steps", type=int, default=STEPS, help="number of steps [%(default)s]")
+    made.epilog = f"{made.epilog}\n\nconfig keys:\n{describe_options()}"
+    return made
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "plan": "say what a run needs, on TPUs that are not there or here",
     "sweep": "search over settings, or train a population",
     "doctor": "print versions, devices, memory and caches, and what is wrong",
+    "completion": "print what makes a shell complete commands, flags and config keys",
 }
 """Names of modules of this package, and a line of what each does."""
 

@@ -1,5 +1,6 @@
 """Plans a run before it begins: python -m catsdogs_jax.plan --config C --topology v5e:2x4."""
 
+import argparse
 import re
 from collections.abc import Sequence
 
@@ -25,23 +26,7 @@ def parse_duration(text: str) -> float:
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags, plans, and prints the plan."""
-    parser = cli.parser(
-        "plan",
-        "Say what a run needs and costs before it begins: memory, time, exchanges, input.",
-        "python -m catsdogs_jax.plan --config configs/seed_cnn.py --topology v5e:2x4 --price 1.2",
-    )
-    parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
-    parser.add_argument(
-        "--topology", required=True, metavar="T", help="local, or KIND:SHAPE such as v5e:2x4"
-    )
-    parser.add_argument("--price", type=float, metavar="P", help="of one chip for one hour")
-    parser.add_argument("--budget", metavar="25m", help="local: choose epochs and batch for it")
-    parser.add_argument("--pictures", type=int, metavar="N", help="all pictures together")
-    parser.add_argument("--classes", type=int, metavar="K", help="number of classes")
-    parser.add_argument(
-        "--seconds", type=float, default=30.0, metavar="S", help="stop trying variants after [30]"
-    )
-    flags, overrides = cli.split_overrides(parser, argv)
+    flags, overrides = cli.split_overrides(parser(), argv)
     config = read_config(flags.config, overrides)
     budget = parse_duration(flags.budget) if flags.budget else None
     problem = problem_of(config, flags.pictures, flags.classes)
@@ -61,6 +46,27 @@ def main(argv: Sequence[str]) -> None:
         jax.config.update("jax_enable_compilation_cache", False)
         lines = plan_for_tpus(config, problem, flags.topology, flags.price, flags.seconds)
     print("\n".join(lines))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    made = cli.parser(
+        "plan",
+        "Say what a run needs and costs before it begins: memory, time, exchanges, input.",
+        "python -m catsdogs_jax.plan --config configs/seed_cnn.py --topology v5e:2x4 --price 1.2",
+    )
+    made.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
+    made.add_argument(
+        "--topology", required=True, metavar="T", help="local, or KIND:SHAPE such as v5e:2x4"
+    )
+    made.add_argument("--price", type=float, metavar="P", help="of one chip for one hour")
+    made.add_argument("--budget", metavar="25m", help="local: choose epochs and batch for it")
+    made.add_argument("--pictures", type=int, metavar="N", help="all pictures together")
+    made.add_argument("--classes", type=int, metavar="K", help="number of classes")
+    made.add_argument(
+        "--seconds", type=float, default=30.0, metavar="S", help="stop trying variants after [30]"
+    )
+    return made
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ _VIEWS = ("run", "none", "mirror", "zooms", "all")
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags, predicts, prints or writes a table."""
-    flags = _parser().parse_args(argv)
+    flags = parser().parse_args(argv)
     form, out = _check(flags)
     names = _shard(list_inputs(flags.pictures, sys.stdin.buffer), flags.shard)
     if out is not None and flags.resume and out.is_file() and not partial_path(out).is_file():
@@ -46,7 +46,8 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"none of the {broken} files is a picture, see the column error")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
     made = cli.parser(
         "predict",
         "Classify pictures, any number of them: files, folders, patterns, URLs, lists.",

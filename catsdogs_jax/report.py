@@ -1,5 +1,6 @@
 """Reports on finished runs: python -m catsdogs_jax.report --workdir RUN, or --compare A B."""
 
+import argparse
 from collections.abc import Sequence
 
 from catsdogs_jax import cli, runtime
@@ -23,20 +24,7 @@ def write(workdir: str) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags and writes or prints the report that they ask for."""
-    parser = cli.parser(
-        "report",
-        "Write report.html, one page about a finished run, or compare two runs on the same "
-        "pictures.",
-        "python -m catsdogs_jax.report --workdir runs/mine",
-    )
-    parser.add_argument("--workdir", metavar="RUN", help="the run folder")
-    parser.add_argument(
-        "--compare", nargs=2, metavar=("A", "B"), help="two folders of train or evaluate"
-    )
-    parser.add_argument(
-        "--split", default="validation", metavar="NAME", help="pictures to compare [validation]"
-    )
-    flags = parser.parse_args(argv)
+    flags = parser().parse_args(argv)
     if (flags.workdir is None) == (flags.compare is None):
         raise UserError("give either --workdir RUN, or --compare A B, two run folders")
     if flags.compare:
@@ -44,6 +32,24 @@ def main(argv: Sequence[str]) -> None:
         print(compare_runs(first, second, flags.split).describe())
     else:
         print(f"wrote {write(flags.workdir)}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    made = cli.parser(
+        "report",
+        "Write report.html, one page about a finished run, or compare two runs on the same "
+        "pictures.",
+        "python -m catsdogs_jax.report --workdir runs/mine",
+    )
+    made.add_argument("--workdir", metavar="RUN", help="the run folder")
+    made.add_argument(
+        "--compare", nargs=2, metavar=("A", "B"), help="two folders of train or evaluate"
+    )
+    made.add_argument(
+        "--split", default="validation", metavar="NAME", help="pictures to compare [validation]"
+    )
+    return made
 
 
 if __name__ == "__main__":

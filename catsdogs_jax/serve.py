@@ -1,5 +1,6 @@
 """Answers over HTTP: python -m catsdogs_jax.serve --workdir RUN_OR_BUNDLE --port 8000."""
 
+import argparse
 import importlib.util
 import socket
 import sys
@@ -14,20 +15,7 @@ _HOME = ("127.0.0.1", "localhost", "::1")
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags and serves until a signal comes; requests in flight are finished."""
-    parser = cli.parser(
-        "serve",
-        "Answer over HTTP, with a page to drop pictures on.",
-        "python -m catsdogs_jax.serve --workdir runs/mine --port 8000",
-    )
-    add = parser.add_argument
-    add("--workdir", required=True, metavar="DIR", help="a run folder, or a bundle of export")
-    add("--port", type=int, default=8000, metavar="P", help="0: any that is free [8000]")
-    add("--host", default="127.0.0.1", metavar="H", help="where to listen [127.0.0.1]")
-    add("--max-mb", type=int, default=32, metavar="MB", help="longest request [32]")
-    add("--max-files", type=int, default=16, metavar="N", help="pictures of a request [16]")
-    add("--timeout", type=float, default=30, metavar="S", help="until a request is given up [30]")
-    cli.add_require(parser)
-    flags = parser.parse_args(argv)
+    flags = parser().parse_args(argv)
     if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise UserError("serving needs more packages: pip install 'catsdogs-jax[demo]'")
     if min(flags.max_mb, flags.max_files, flags.timeout) <= 0:
@@ -49,6 +37,24 @@ def main(argv: Sequence[str]) -> None:
         print(f"serving {model.about}", f"open http://{host}:{port}/", sep="\n", flush=True)
         print(f"API     http://{host}:{port}/docs   stop: Ctrl-C", flush=True)
         _run(make_app(model, limits), listener)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    made = cli.parser(
+        "serve",
+        "Answer over HTTP, with a page to drop pictures on.",
+        "python -m catsdogs_jax.serve --workdir runs/mine --port 8000",
+    )
+    add = made.add_argument
+    add("--workdir", required=True, metavar="DIR", help="a run folder, or a bundle of export")
+    add("--port", type=int, default=8000, metavar="P", help="0: any that is free [8000]")
+    add("--host", default="127.0.0.1", metavar="H", help="where to listen [127.0.0.1]")
+    add("--max-mb", type=int, default=32, metavar="MB", help="longest request [32]")
+    add("--max-files", type=int, default=16, metavar="N", help="pictures of a request [16]")
+    add("--timeout", type=float, default=30, metavar="S", help="until a request is given up [30]")
+    cli.add_require(made)
+    return made
 
 
 def _listening(host: str, port: int) -> socket.socket:

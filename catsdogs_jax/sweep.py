@@ -11,7 +11,7 @@ from catsdogs_jax.errors import UserError
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags, runs trials until there are enough, or a population, and says what it found."""
-    flags, overrides = cli.split_overrides(_parser(), argv)
+    flags, overrides = cli.split_overrides(parser(), argv)
     config = read_config(flags.config, overrides)
     _require_optuna()
     if flags.population is None:
@@ -60,14 +60,15 @@ def _population(flags: argparse.Namespace, config: Config) -> None:
     print(table(run_population(config, members, workdir), workdir))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.parser(
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    made = cli.parser(
         "sweep",
         "Search over settings. The same command goes on, and more workers may run it at once.",
         "python -m catsdogs_jax.sweep --config configs/quickstart.py --space space.toml "
         "--trials 30 --storage runs/sweep.log",
     )
-    add = parser.add_argument
+    add = made.add_argument
     add("--config", required=True, metavar="FILE", help="what trials start from")
     add("--space", metavar="FILE", help="what they vary, see docs/search.md (.toml, .json, .py)")
     add("--trials", type=_positive, metavar="N", help="trials in all, pruned ones too")
@@ -94,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="instead of trials, train P small models at once, over seeds and learning rates",
     )
-    return parser
+    return made
 
 
 def _positive(text: str) -> int:

@@ -1,5 +1,6 @@
 """Trains a classifier: python -m catsdogs_jax.train --config configs/quickstart.py."""
 
+import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,21 +102,7 @@ def _records(
 
 def main(argv: Sequence[str]) -> None:
     """Parses flags, trains, and says what was reached."""
-    parser = cli.parser(
-        "train",
-        "Train a classifier from a folder of pictures.",
-        "python -m catsdogs_jax.train --config configs/finetune.py "
-        "--config.data.dir=my_pictures --workdir runs/mine",
-    )
-    parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
-    parser.add_argument("--workdir", metavar="DIR", help="the run folder [runs/NAME of the config]")
-    cli.add_require(parser)
-    hosts.add_flags(parser)
-    parser.add_argument(
-        "--repeat", type=int, metavar="N", help="train N seeds and report mean and spread"
-    )
-    parser.epilog = f"{parser.epilog}\n\nconfig keys:\n{describe_options()}"
-    flags, overrides = cli.split_overrides(parser, argv)
+    flags, overrides = cli.split_overrides(parser(), argv)
     config = read_config(flags.config, overrides)
     runtime.start(deterministic=config.train.deterministic)
     hosts.join(flags)
@@ -131,6 +118,25 @@ def main(argv: Sequence[str]) -> None:
     from catsdogs_jax import repeat  # It imports this module.
 
     print(repeat.farewell(repeat.train_repeats(config, workdir, flags.repeat), workdir))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the flags of this command."""
+    made = cli.parser(
+        "train",
+        "Train a classifier from a folder of pictures.",
+        "python -m catsdogs_jax.train --config configs/finetune.py "
+        "--config.data.dir=my_pictures --workdir runs/mine",
+    )
+    made.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
+    made.add_argument("--workdir", metavar="DIR", help="the run folder [runs/NAME of the config]")
+    cli.add_require(made)
+    hosts.add_flags(made)
+    made.add_argument(
+        "--repeat", type=int, metavar="N", help="train N seeds and report mean and spread"
+    )
+    made.epilog = f"{made.epilog}\n\nconfig keys:\n{describe_options()}"
+    return made
 
 
 if __name__ == "__main__":
