@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "find_lr": "draw the loss over the learning rate and suggest one",
     "plan": "say what a run needs, on TPUs that are not there or here",
     "sweep": "search over settings, or train a population",
+    "draw": "draw a folder of animals to try things with",
     "doctor": "print versions, devices, memory and caches, and what is wrong",
     "completion": "print what makes a shell complete commands, flags and config keys",
 }

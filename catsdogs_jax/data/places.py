@@ -61,6 +61,6 @@ def _check(folder: Path, settings: Mapping[str, Any]) -> Path:
     if found != json.loads(json.dumps(settings)):
         raise UserError(
             f"{str(folder)!r} exists and holds {found or 'something else'}, not {dict(settings)}: "
-            "choose another folder with --config.data.dir=..., or remove it"
+            "choose another folder, or remove it"
         )
     return folder
