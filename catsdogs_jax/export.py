@@ -63,14 +63,6 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _left_out(name: str) -> bool:
-    from catsdogs_jax.exporting.formats import unsupported
-
-    if reason := unsupported(name):
-        print(f"{name}: left out, {reason}")
-    return bool(reason)
-
-
 def _export(flags: argparse.Namespace) -> None:
     from catsdogs_jax.exporting.card import as_text, table
     from catsdogs_jax.exporting.formats import FORMATS
@@ -86,7 +78,7 @@ def _export(flags: argparse.Namespace) -> None:
         raise UserError(f"--pictures is {pictures}: give 1 or more")
     asked = (flags.format or "all").split(",")
     if asked == ["all"]:
-        asked = [name for name in FORMATS if not _left_out(name)]
+        asked = list(FORMATS)
     check_formats(asked)
     runtime.start()
     options = Options(

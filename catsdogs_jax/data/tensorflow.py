@@ -38,6 +38,14 @@ def tf() -> Any:
     return _prepared()
 
 
+def call_module(*operands: Any, **attributes: Any) -> Any:
+    """Calls TensorFlow's operation that runs a StableHLO module, which `tf.raw_ops` lacks."""
+    tf()
+    from tensorflow.compiler.tf2xla.python import xla
+
+    return xla.call_module(*operands, **attributes)
+
+
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Holds back the greetings that C++ writes to stderr; shows them if the block fails.

@@ -1,7 +1,6 @@
 """Writes a network in each format."""
 
 import dataclasses
-import functools
 import importlib.util
 import json
 import tempfile
@@ -13,6 +12,7 @@ import jax
 import numpy as np
 
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.exporting.in_tensorflow import in_tensorflow
 from catsdogs_jax.exporting.network import Network, resized, sigmoid_by_tanh
 from catsdogs_jax.exporting.onnx_graph import to_onnx
 
@@ -107,20 +107,6 @@ def _onnx_int8(network: Network, folder: Path, examples: np.ndarray) -> list[str
     return ["model.int8.onnx"]
 
 
-def _converted(function: Callable[..., Any], shapes: str | None, platforms: tuple[str, ...]) -> Any:
-    from catsdogs_jax.data.tensorflow import tf
-
-    tf()  # Before JAX's converter imports it, so that it takes no accelerator.
-    from jax.experimental import jax2tf
-
-    return jax2tf.convert(
-        function,
-        with_gradient=False,
-        polymorphic_shapes=shapes and [shapes],
-        native_serialization_platforms=platforms,
-    )
-
-
 def _signature(function: Callable[..., Any], sides: tuple[int | None, ...]) -> Any:
     """Returns a TensorFlow function of uint8 pictures that names its results."""
     from catsdogs_jax.data.tensorflow import tf
@@ -136,17 +122,40 @@ def _savedmodel(network: Network, folder: Path, examples: np.ndarray) -> list[st
     del examples
     from catsdogs_jax.data.tensorflow import tf
 
+    n, height, width = jax.export.symbolic_shape("n, height, width")
     to, size = network.preprocessing, network.preprocessing.image_size
-    model = _converted(lambda x: network(x), f"(n, {size}, {size}, 3)", PLATFORMS)
-    square = _converted(lambda x: resized(x, size, to.resize), "(n, height, width, 3)", PLATFORMS)
+    model = in_tensorflow(lambda x: network(x), (n, size, size, 3), PLATFORMS)
+    square = in_tensorflow(
+        lambda x: [resized(x, size, to.resize)], (n, height, width, 3), PLATFORMS
+    )
     module = tf().Module()
     module.model = _signature(model, (None, size, size, 3))
     module.any_size = _signature(
-        lambda images: module.model(images=square(images)).values(), (None, None, None, 3)
+        lambda images: module.model(images=square(images)[0]).values(), (None, None, None, 3)
     )
-    signatures = {"serving_default": module.model, "any_size": module.any_size}
+    module.encoded = _encoded(module.model, square)
+    signatures = {
+        "serving_default": module.model,
+        "any_size": module.any_size,
+        "encoded": module.encoded,
+    }
     tf().saved_model.save(module, str(folder / "savedmodel"), signatures=signatures)
     return ["savedmodel"]
+
+
+def _encoded(model: Any, square: Callable[[Any], list[Any]]) -> Any:
+    """Returns a TensorFlow function of the bytes of files, decoded by TensorFlow one by one."""
+    from catsdogs_jax.data.tensorflow import tf
+
+    def one(file: Any) -> Any:
+        image = tf().io.decode_image(file, channels=3, expand_animations=False)
+        return square(tf().ensure_shape(image, (None, None, 3))[None])[0][0]
+
+    def named(files: Any) -> Any:
+        return model(images=tf().map_fn(one, files, fn_output_signature=tf().uint8))
+
+    spec = tf().TensorSpec((None,), tf().string, name="files")
+    return tf().function(named, autograph=False, input_signature=[spec])
 
 
 def _tflite_bytes(network: Network, settings: Callable[[Any], None]) -> bytes:
@@ -155,7 +164,8 @@ def _tflite_bytes(network: Network, settings: Callable[[Any], None]) -> bytes:
     from catsdogs_jax.exporting.plain import plain
 
     size = network.preprocessing.image_size
-    one = _converted(plain(lambda x: network(x, sigmoid_by_tanh)), None, ("cpu",))
+    function = plain(lambda x: network(x, sigmoid_by_tanh))
+    one = in_tensorflow(function, (1, size, size, 3), ("cpu",))
     module = tf().Module()
     module.model = _signature(one, (1, size, size, 3))
     with tempfile.TemporaryDirectory() as place:
@@ -207,27 +217,6 @@ FORMATS: Mapping[str, Format] = {
     "safetensors": Format(_safetensors, ("safetensors",), "weights by name, and their config"),
 }
 """By name; the first that can be run is the one that `load` takes."""
-
-
-@functools.cache
-def unsupported(name: str) -> str:
-    """Returns why a format cannot be had with the versions that are installed; empty if it can.
-
-    TensorFlow reads the StableHLO that JAX writes only if it is new enough for it.
-    """
-    if name != "savedmodel":
-        return ""
-    from catsdogs_jax.data.tensorflow import tf
-
-    try:
-        one = _converted(lambda x: x + 1, "(n,)", ("cpu",))
-        tf().function(one, autograph=False)(np.zeros(2, np.float32))
-    except Exception:  # Of the converter or of the graph; there are many types.
-        return (
-            f"TensorFlow {tf().__version__} does not read what JAX {jax.__version__} writes: "
-            "export with an older JAX, or leave it out"
-        )
-    return ""
 
 
 def write_format(name: str, network: Network, folder: Path, examples: np.ndarray) -> list[str]:

@@ -20,7 +20,7 @@ from catsdogs_jax.errors import UserError, nearest
 from catsdogs_jax.exporting import measure
 from catsdogs_jax.exporting.bundle import FORMAT_VERSION
 from catsdogs_jax.exporting.card import model_card
-from catsdogs_jax.exporting.formats import EXTRA, FORMATS, unsupported, write_format
+from catsdogs_jax.exporting.formats import EXTRA, FORMATS, write_format
 from catsdogs_jax.exporting.measure import Reference
 from catsdogs_jax.exporting.network import Network, calibrated_thresholds, read_network
 from catsdogs_jax.exporting.runtimes import RUNTIMES
@@ -152,8 +152,6 @@ def check_formats(names: Sequence[str]) -> None:
         if missing or not RUNTIMES[name].ready():
             lacking = ", ".join(missing) or RUNTIMES[name].install
             raise UserError(f"--format {name} needs {lacking}, which is not installed: {EXTRA}")
-        if reason := unsupported(name):
-            raise UserError(f"--format {name}: {reason}")
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -18,19 +18,16 @@ from catsdogs_jax.config_reader import config_from_dict
 from catsdogs_jax.data.decode import to_square
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.exporting import load
-from catsdogs_jax.exporting.formats import FORMATS, OUTPUTS, unsupported
+from catsdogs_jax.exporting.formats import FORMATS, OUTPUTS
 from catsdogs_jax.exporting.network import Network, resized
 from catsdogs_jax.exporting.onnx_graph import to_onnx
-from catsdogs_jax.exporting.write import Options, check_formats, export_run
+from catsdogs_jax.exporting.write import Options, export_run
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.train import train_and_evaluate
 
 COLOURS = {"blue": (60, 60, 200), "red": (190, 70, 80), "violet": (130, 60, 150)}
-HERE = [name for name in FORMATS if not unsupported(name)]
-"""JAX 0.12 writes what TensorFlow 2.21 does not read."""
-
-EXACT = [name for name in HERE if not FORMATS[name].quantised]
+EXACT = [name for name in FORMATS if not FORMATS[name].quantised]
 
 
 def paint_table(folder: Path, kind: str) -> Path:
@@ -76,7 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the run in every format."""
     out = tmp_path_factory.mktemp("bundle") / "all"
-    export_run(run, out, Options(HERE, golden=3, originals=True, licence="CC0"))
+    export_run(run, out, Options(tuple(FORMATS), golden=3, originals=True, licence="CC0"))
     return out
 
 
@@ -133,7 +130,7 @@ def test_verify_checks_every_format_and_finds_each_change(
 ) -> None:
     export.main(["--verify", str(bundle)])
     told = capsys.readouterr().out
-    assert all(f"{name}: largest difference" in told for name in HERE)
+    assert all(f"{name}: largest difference" in told for name in FORMATS)
     assert "decoder: largest difference 0 " in told
     facts = json.loads((bundle / "export.json").read_text())
     for number, damage in enumerate((golden_of_noise, weights_of_zeros, no_weights)):
@@ -194,26 +191,13 @@ def test_a_picture_of_any_size_goes_through_the_graphs_that_resize(
     exported = jax.export.deserialize(bytearray((bundle / "resize.stablehlo").read_bytes()))
     for found in (session.run(None, {"images": whole})[0], exported.call(whole)):
         assert np.abs(np.asarray(found)[0].astype(int) - square).max() <= 1
-    if "savedmodel" in HERE:
-        loaded = tf().saved_model.load(str(bundle / "savedmodel"))
-        found = loaded.signatures["any_size"](images=whole)["uncalibrated"].numpy()
-        np.testing.assert_allclose(found, predicted(classifier, [file]), atol=5e-3)
-
-
-def test_a_format_that_the_versions_here_cannot_do_is_named_and_left_out_of_all(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    reason = "TensorFlow 1 does not read what JAX 2 writes"
-    for module in ("formats", "write"):
-        monkeypatch.setattr(
-            f"catsdogs_jax.exporting.{module}.unsupported",
-            lambda name: reason if name in ("savedmodel", *HERE[1:]) else "",
-        )
-    with pytest.raises(UserError, match=f"--format savedmodel: {reason}"):
-        check_formats(["savedmodel"])
-    export.main(["--workdir", str(run), "--out", str(tmp_path / "out"), "--golden", "0"])
-    assert f"savedmodel: left out, {reason}" in capsys.readouterr().out
-    assert list(load(tmp_path / "out").facts["formats"]) == HERE[:1]
+    loaded = tf().saved_model.load(str(bundle / "savedmodel")).signatures
+    for found in (
+        loaded["any_size"](images=whole),
+        loaded["encoded"](files=tf().constant([file.read_bytes()])),
+    ):
+        given = found["uncalibrated"].numpy()
+        np.testing.assert_allclose(given, predicted(classifier, [file]), atol=5e-3)
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad"])
