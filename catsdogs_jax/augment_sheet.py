@@ -39,7 +39,7 @@ def draw_augmentation(
     """
     # Only one batch is needed: the others are neither decoded nor kept.
     data = dataclasses.replace(config.data, cache_mb=0, disk_cache_mb=0)
-    train = load_dataset(dataclasses.replace(config, data=data)).splits["train"]
+    train = load_dataset(dataclasses.replace(config, data=data)).training
     task = train.preprocessing.task
     batch = next(iter(train.training_batches(0, 1, config.data.batch_size, config.seed)))
     images, targets = np.asarray(batch["image"]), np.asarray(batch["target"])

@@ -143,9 +143,7 @@ class AugmentConfig:
     )
     shear: float = option(0.0, "Greatest shear angle, degrees.", minimum=0, below=90)
     rotate: float = option(0.0, "Greatest turn, degrees.", minimum=0, maximum=180)
-    translate: float = option(
-        0.0, "Greatest shift along each axis, as a share of the side.", minimum=0, below=1
-    )
+    translate: float = option(0.0, "Greatest shift, share of the side.", minimum=0, below=1)
     crop: tuple[float, float] = option(
         (1.0, 1.0),
         "Range of the share of the area that a random crop shows; 0.25,1 is common from scratch.",
@@ -155,12 +153,13 @@ class AugmentConfig:
     crop_ratio: tuple[float, float] = option(
         (3 / 4, 4 / 3), "Range of the crop's width divided by its height.", above=0
     )
+    margin: float = option(
+        1.0, "Decode larger by this factor, for crops and zooms to cut from.", minimum=1, maximum=4
+    )
     brightness: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)
     contrast: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)
     saturation: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)
-    hue: float = option(
-        0.0, "Greatest turn of the hue, as a share of the circle.", minimum=0, maximum=0.5
-    )
+    hue: float = option(0.0, "Greatest turn, share of the circle.", minimum=0, maximum=0.5)
     policy: Literal["none", "trivial", "randaugment"] = option(
         "none", "Operations drawn for each picture: one (TrivialAugment) or several (RandAugment)."
     )

@@ -94,7 +94,7 @@ def _records(
         plan,
         latest or 0,
         config.data.batch_size,
-        in_memory=dataset.splits["train"].cache is not None,
+        in_memory=dataset.training.cache is not None,
         held_out=len(dataset.splits["validation"]),
     )
     return Records(folder.path, folder.metrics, latest, progress, config)

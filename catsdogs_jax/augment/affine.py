@@ -76,21 +76,28 @@ def random_affine(
     )
 
 
-def resample(image: jax.Array, matrix: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+def resample(
+    image: jax.Array,
+    matrix: jax.Array,
+    offset: jax.Array | None = None,
+    *,
+    size: int | None = None,
+) -> jax.Array:
     """Returns the picture seen through an affine map; outside, the nearest edge repeats.
 
     Args:
         image: Floats [height, width, channels].
-        matrix: [2, 2], place in the result to place in the picture, both from the centre.
+        matrix: [2, 2], place in the result to place in the picture, both from the centre and, if
+            they differ in size, in pixels of a result as large as the picture.
         offset: [2], added to the latter, in sides of the picture; none: zero.
+        size: Side of the result; none: that of the picture.
 
     Returns:
-        float32 [height, width, channels], bilinear.
+        float32 [size, size, channels], bilinear.
     """
     height, width, channels = image.shape
     centre_y, centre_x = _centres(image, offset)
-    out_y = jnp.arange(height, dtype=jnp.float32)[:, None] - (height - 1) / 2
-    out_x = jnp.arange(width, dtype=jnp.float32)[None, :] - (width - 1) / 2
+    out_y, out_x = _places(height, size)[:, None], _places(width, size)[None, :]
     y = jnp.clip(matrix[0, 0] * out_y + matrix[0, 1] * out_x + centre_y, 0, height - 1)
     x = jnp.clip(matrix[1, 0] * out_y + matrix[1, 1] * out_x + centre_x, 0, width - 1)
     top, left = jnp.floor(y).astype(jnp.int32), jnp.floor(x).astype(jnp.int32)
@@ -113,6 +120,7 @@ def resample_by_products(
     *,
     sheared: bool,
     turned: bool = False,
+    size: int | None = None,
 ) -> jax.Array:
     """Does what `resample` does by matrix products, which TPUs are fast at and gathers are not.
 
@@ -134,6 +142,7 @@ def resample_by_products(
         sheared: Whether the upper right number of the matrix may be other than zero; a product for
             each column is then needed in place of one for all.
         turned: Whether the lower left number may be other than zero, which needs one for each row.
+        size: Side of the result; none: that of the picture.
 
     Returns:
         float32 [size, size, channels].
@@ -143,8 +152,7 @@ def resample_by_products(
     if turned:
         image, matrix, offset = _upright(image, matrix, offset)
     centre_y, centre_x = _centres(image, offset)
-    out_y = jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2
-    out_x = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
+    out_y, out_x = _places(height, size), _places(width, size)
     exact = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
     shifts = matrix[0, 1] * out_x
     if turned:
@@ -177,6 +185,12 @@ def zoomed(images: jax.Array, zoom: float) -> jax.Array:
         return images
     scale = zoom * jnp.eye(2)
     return jax.vmap(lambda image: resample_by_products(image, scale, sheared=False))(images)
+
+
+def _places(side: int, size: int | None) -> jax.Array:
+    """Returns where the pixels of a result of some size are on a side, from its centre."""
+    size = size or side
+    return (jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2) * (side / size)
 
 
 def _tent(places: jax.Array, length: int) -> jax.Array:

@@ -33,7 +33,7 @@ def augment(config: AugmentConfig, keys: jax.Array, images: jax.Array) -> jax.Ar
     Args:
         config: What to vary, and how much.
         keys: Random keys [batch].
-        images: uint8 [batch, size, size, 3].
+        images: uint8 [batch, decoded, decoded, 3], larger than the result by `config.margin`.
 
     Returns:
         float32 [batch, size, size, 3], still 0 to 255.
@@ -86,12 +86,15 @@ def _moved(
         place = after(found, place)
     if drawn is not None:
         place = after(place, drawn.map)
+    size = round(image.shape[0] / config.margin)
     by_products = functools.partial(
         resample_by_products,
         sheared=config.shear != 0.0,
         turned=config.rotate != 0.0 or drawn is not None,
+        size=size,
     )
-    return jax.lax.platform_dependent(image, *place, tpu=by_products, default=resample)
+    by_pixels = functools.partial(resample, size=size)
+    return jax.lax.platform_dependent(image, *place, tpu=by_products, default=by_pixels)
 
 
 def _recolored(
@@ -113,7 +116,7 @@ def _crops(config: AugmentConfig) -> bool:
 
 def _moves(config: AugmentConfig) -> bool:
     """Whether pictures are resampled; a flip alone is not."""
-    zooms = config.zoom != (1.0, 1.0)
+    zooms = config.zoom != (1.0, 1.0) or config.margin > 1.0
     others = config.shear or config.rotate or config.translate or config.policy != "none"
     return bool(zooms or _crops(config) or others)
 

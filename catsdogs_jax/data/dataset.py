@@ -21,13 +21,16 @@ class Dataset:
     Attributes:
         manifest: What every picture is.
         preprocessing: How they become what the model sees.
-        splits: The pictures of each split by name.
+        splits: The pictures of each split by name, as the model sees them.
+        training: Those of the training split as they are decoded for training: larger by
+            `AugmentConfig.margin`.
         leaks: Pairs of alike pictures in different splits that are left in the data.
     """
 
     manifest: Manifest
     preprocessing: Preprocessing
     splits: Mapping[str, PictureSet]
+    training: PictureSet
     leaks: tuple[tuple[Picture, Picture], ...]
 
 
@@ -65,22 +68,30 @@ def load_dataset(
         mean=mean,
         std=std,
     )
-    splits = picture_sets(manifest, preprocessing, config.data.cache_mb, config.data.disk_cache_mb)
-    return Dataset(manifest, preprocessing, splits, tuple(leaks))
+    sets, margin = picture_sets(manifest, preprocessing), config.augment.margin
+    room = (config.data.cache_mb, config.data.disk_cache_mb)
+    kept = keep({**sets, "train": sets["train"].larger(margin)}, *room)
+    splits = kept if margin == 1.0 else {**kept, "train": sets["train"]}
+    return Dataset(manifest, preprocessing, splits, kept["train"], tuple(leaks))
 
 
-def picture_sets(
-    manifest: Manifest, preprocessing: Preprocessing, memory_mb: int = 0, disk_mb: int = 0
+def picture_sets(manifest: Manifest, preprocessing: Preprocessing) -> dict[str, PictureSet]:
+    """Returns the pictures of each split, which are read when they are asked for."""
+    return {
+        name: PictureSet.create(manifest.split(name), manifest.root, preprocessing)
+        for name in manifest.splits
+    }
+
+
+def keep(
+    sets: Mapping[str, PictureSet], memory_mb: int = 0, disk_mb: int = 0
 ) -> dict[str, PictureSet]:
-    """Returns the pictures of each split: decoded in memory, else on disk, else read as needed."""
-    free = memory_mb * 2**20
-    sets = {}
-    for name in manifest.splits:
-        made = PictureSet.create(manifest.split(name), manifest.root, preprocessing)
+    """Returns the sets decoded in memory as far as there is room, then on disk."""
+    free, kept = memory_mb * 2**20, {}
+    for name, made in sets.items():
         if made.decoded_bytes <= free:
-            made = made.in_memory()
+            kept[name] = made.in_memory()
             free -= made.decoded_bytes
-        elif disk_mb:
-            made = on_disk(made, disk_mb * 2**20)
-        sets[name] = made
-    return sets
+        else:
+            kept[name] = on_disk(made, disk_mb * 2**20) if disk_mb else made
+    return kept

@@ -74,6 +74,12 @@ class PictureSet:
         self.decode_into(cache)
         return dataclasses.replace(self, cache=cache)
 
+    def larger(self, factor: float) -> "PictureSet":
+        """Returns the set of the same pictures decoded larger, or smaller; none is kept."""
+        size = round(self.preprocessing.image_size * factor)
+        resized = dataclasses.replace(self.preprocessing, image_size=size)
+        return dataclasses.replace(self, preprocessing=resized, cache=None)
+
     def __len__(self) -> int:
         return len(self.pictures)
 

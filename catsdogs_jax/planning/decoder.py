@@ -40,7 +40,8 @@ def measure_decoder(config: Config) -> Decoder:
     """Decodes JPEGs from memory on all cores for half a second."""
     files = [_jpeg(seed) for seed in range(_PICTURES)]
     headers = [read_header(data) for data in files]
-    cores, size, resize = os.cpu_count() or 1, config.data.image_size, config.data.resize
+    cores, resize = os.cpu_count() or 1, config.data.resize
+    size = round(config.data.image_size * config.augment.margin)
     end = time.monotonic() + _SECONDS
 
     def work(first: int) -> int:

@@ -59,7 +59,10 @@ def duration_of(
     batch, size = config.data.batch_size, config.data.image_size
     pictures = problem.train + problem.validation
     room = max(config.data.cache_mb, config.data.disk_cache_mb) * 2**20
-    kept, rate = pictures * size**2 * 3 <= room, decoder.pictures_per_second * hosts
+    decoded = (
+        problem.train * round(size * config.augment.margin) ** 2 + problem.validation * size**2
+    )
+    kept, rate = 3 * decoded <= room, decoder.pictures_per_second * hosts
     input_step = 0.0 if kept else batch / rate
     held = -(-problem.validation // (config.eval.batch_size or batch))
     evaluations = -(-plan.steps // plan.eval_every)

@@ -119,7 +119,7 @@ class Population:
         self.config = with_values(config, {"model.convolutions": "native"})
         self.members, self.plan = members, plan
         self._dataset, self._sharding = dataset, sharding
-        preprocessing, training = dataset.preprocessing, dataset.splits["train"]
+        preprocessing, training = dataset.preprocessing, dataset.training
         if training.cache is None:
             raise UserError(
                 "a population needs its decoded training pictures in memory, "

@@ -151,7 +151,7 @@ def _seconds_per_checkpoint(config: Config, dataset: Dataset, trainer: Trainer) 
 def _seconds_per_step(config: Config, dataset: Dataset, trainer: Trainer, most: float) -> float:
     """Times steps on the run's own pictures for about `most` seconds; their state is dropped."""
     count, start, state, last = 0, time.perf_counter(), trainer.initialize(), None
-    batches = dataset.splits["train"].training_batches(
+    batches = dataset.training.training_batches(
         0, _WARM_STEPS + _TIMED_STEPS, config.data.batch_size, config.seed
     )
     with Feed(batches, trainer.sharding.batch) as feed:

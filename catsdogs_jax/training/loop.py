@@ -69,7 +69,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.stopwatch = Stopwatch(self.config.data.batch_size)
         data = self.config.data
-        self._pictures = self.dataset.splits["train"]
+        self._pictures = self.dataset.training
         self._order = data.batch_size, self.config.seed, data.sampling
         self._witness = Witness(self._pictures, data.batch_size, self.config.seed)
         wait = self.config.train.watchdog

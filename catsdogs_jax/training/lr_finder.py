@@ -133,9 +133,7 @@ def suggest(found: Sweep) -> Suggestions:
 
 def _losses(config: Config, dataset: Dataset, trainer: Trainer, steps: int) -> Iterator[float]:
     state = trainer.initialize()
-    batches = dataset.splits["train"].training_batches(
-        0, steps, config.data.batch_size, config.seed
-    )
+    batches = dataset.training.training_batches(0, steps, config.data.batch_size, config.seed)
     with Feed(batches, trainer.sharding.batch) as feed:
         for batch in feed:
             state, metrics = trainer.train(state, batch)

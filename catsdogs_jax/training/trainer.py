@@ -159,7 +159,7 @@ def build_trainer(
     recipe = make_recipe(config, preprocessing, sharding, plan, class_weights, teacher)
     initialize = _initializer(config, preprocessing, recipe, sharding)
     state = sharding.abstract(jax.eval_shape(initialize))
-    fed = _abstract_batch(preprocessing, batch, sharding)
+    fed = _abstract_batch(preprocessing, batch, sharding, config.augment.margin)
     train = CompiledStep(
         "training",
         train_step,
@@ -256,8 +256,10 @@ def _initializer(
     return jax.jit(initialize, out_shardings=sharding.shardings(jax.eval_shape(initialize)))
 
 
-def _abstract_batch(preprocessing: Preprocessing, batch: int, sharding: Sharding) -> Batch:
-    size, outputs = preprocessing.image_size, preprocessing.task.outputs
+def _abstract_batch(
+    preprocessing: Preprocessing, batch: int, sharding: Sharding, margin: float = 1.0
+) -> Batch:
+    size, outputs = round(preprocessing.image_size * margin), preprocessing.task.outputs
     shapes = {
         "image": ((batch, size, size, 3), jnp.uint8),
         "target": ((batch, outputs), jnp.float32),

@@ -144,3 +144,27 @@ def test_products_turn_a_picture_nearly_as_the_gather_does(degrees: float, level
     assert SMOOTH.std() > 40
     assert gaps.mean() < levels
     assert gaps.max() < 8 * levels
+
+
+def test_a_smaller_result_shows_the_whole_picture_or_a_block_of_it_as_it_is() -> None:
+    slope = np.add.outer(3.0 * np.arange(40), 2.0 * np.arange(40))[..., None].astype(np.float32)
+    whole = np.asarray(resample(jnp.array(slope), jnp.eye(2), size=16))
+    places = (np.arange(16) + 0.5) * 40 / 16 - 0.5
+    np.testing.assert_allclose(whole[..., 0], np.add.outer(3.0 * places, 2.0 * places), atol=1e-3)
+    block = resample(
+        jnp.array(SQUARE[:40, :40]), 0.5 * jnp.eye(2), jnp.array([0.1, -0.05]), size=20
+    )
+    np.testing.assert_allclose(block, SQUARE[14:34, 8:28], atol=1e-3)
+
+
+def test_products_give_a_smaller_result_as_the_gather_does() -> None:
+    picture, offset = jnp.array(SMOOTH), jnp.array([0.1, -0.2])
+    slanted = jnp.array([[0.6, 0.1], [0.0, 0.7]])
+    expected = resample(picture, slanted, offset, size=29)
+    found = resample_by_products(picture, slanted, offset, sheared=True, size=29)
+    assert found.shape == (29, 29, 3)
+    np.testing.assert_allclose(found, expected, atol=2e-2)
+    turned = 0.6 * rotation(jnp.float32(np.pi / 18)).matrix
+    expected = resample(picture, turned, offset, size=29)
+    found = resample_by_products(picture, turned, offset, sheared=False, turned=True, size=29)
+    np.testing.assert_allclose(found, expected, atol=1.0)

@@ -118,3 +118,12 @@ def test_values_stay_within_the_range_of_pixels() -> None:
     assert varied.dtype == np.float32
     assert varied.min() >= 0
     assert varied.max() <= 255.001
+
+
+def test_crops_are_cut_from_pictures_decoded_with_a_margin() -> None:
+    config = AugmentConfig(margin=1.5)
+    varied = np.asarray(augment(config, KEYS, IMAGES))
+    assert varied.shape == (6, 8, 8, 3)
+    np.testing.assert_allclose(varied.mean((1, 2)), IMAGES.mean((1, 2)), atol=12)
+    cropped = augment(dataclasses.replace(config, crop=(0.3, 1.0), flip=True), KEYS, IMAGES)
+    assert cropped.shape == (6, 8, 8, 3)

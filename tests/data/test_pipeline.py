@@ -1,12 +1,14 @@
 """Promises of the pipeline: full training batches, masked evaluation, the same with any cache."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from catsdogs_jax.config import DataConfig
+from catsdogs_jax.config import Config, DataConfig
+from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.data.manifest import Manifest, build_manifest
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.sources import list_folder
@@ -75,3 +77,15 @@ def test_a_picture_that_changes_stops_the_run_with_its_name(manifest: Manifest) 
 
 def test_class_counts_are_counted(manifest: Manifest) -> None:
     np.testing.assert_array_equal(pictures(manifest).class_counts(), [12, 12])
+
+
+def test_only_what_is_trained_on_is_decoded_with_a_margin(tiny: Callable[..., Config]) -> None:
+    plain, wider = load_dataset(tiny()), load_dataset(tiny(augment={"margin": 1.5}))
+    assert plain.training is plain.splits["train"]
+    assert wider.training.cache is not None
+    assert wider.training.cache.shape == (24, 24, 24, 3)
+    for name, made in plain.splits.items():
+        again, cache = wider.splits[name].in_memory().cache, made.cache
+        assert cache is not None
+        assert again is not None
+        np.testing.assert_array_equal(cache, again)

@@ -110,20 +110,25 @@ def test_a_run_leaves_everything_that_the_run_folder_promises(tiny: Tiny, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("stop_after", "model"),
+    ("stop_after", "model", "augment"),
     [
-        (2, {}),
-        (3, {"widths": (16, 32), "convolutions": "compiled"}),
-        (7, {"widths": (16,), "convolutions": "native"}),
+        (2, {}, {"margin": 1.5, "crop": (0.5, 1.0)}),
+        (3, {"widths": (16, 32), "convolutions": "compiled"}, {}),
+        (7, {"widths": (16,), "convolutions": "native"}, {}),
     ],
-    ids=["between evaluations", "in an evaluation, kernels", "in the last evaluation"],
+    ids=["between evaluations, margin", "in an evaluation, kernels", "in the last evaluation"],
 )
 def test_stopping_and_going_on_gives_the_same_bits(
-    tiny: Tiny, tmp_path: Path, keep_trainer: list[Trainer], stop_after: int, model: dict
+    tiny: Tiny,
+    tmp_path: Path,
+    keep_trainer: list[Trainer],
+    stop_after: int,
+    model: dict,
+    augment: dict,
 ) -> None:
     config = tiny(
         model=model,
-        augment={"flip": True, "zoom": (0.9, 1.1)},
+        augment={"flip": True, "zoom": (0.9, 1.1), **augment},
         train={"schedule": "cosine", "ema_decay": 0.9, "steps": 7},
     )
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
