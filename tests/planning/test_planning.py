@@ -1,9 +1,11 @@
 """Promises of a plan: its figures are those of hand counts, and its search finds the edge."""
 
 import dataclasses
+import functools
 import importlib.util
 import math
 import os
+import re
 import time
 from pathlib import Path
 
@@ -201,11 +203,50 @@ def tpu_compiler() -> None:
 @pytest.mark.parametrize("topology", ["v5e:2x4", "v4:2x2x1"])
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_planned_for_tpus(path: Path, topology: str) -> None:
-    config = read_config(path)
-    lines = plan_for_tpus(config, problem_of(config), topology, price=1.2, seconds=0)
-    text = "\n".join(lines)
+    text = planned(path, topology)
     for words in ("fits: ", "pictures compiled and fit", "bound by", "all-reduce", "cost"):
         assert words in text
+
+
+@functools.cache
+def planned(path: Path, topology: str) -> str:
+    config = read_config(path)
+    return "\n".join(plan_for_tpus(config, problem_of(config), topology, price=1.2, seconds=0))
+
+
+@pytest.mark.usefixtures("tpu_compiler")
+def test_memory_and_operations_of_a_resnet_50_are_those_of_a_hand_count() -> None:
+    plan = planned(next(path for path in CONFIGS if path.stem == "pod"), "v5e:2x4")
+    weights, norms, products = resnet50_by_hand()
+    stated = re.findall(r"([\d.,]+) (?:MiB|GFLOP)", plan.split("parameters", 1)[1])
+    parameters, optimizer = float(stated[0]), float(stated[1])
+    assert parameters == optimizer == pytest.approx((weights + norms) * 4 / 2**20, abs=0.01)
+    step, evaluation = (
+        float(re.findall(rf"{name} +([\d,]+) GFLOP", plan)[0].replace(",", ""))
+        for name in ("training step", "evaluation")
+    )
+    a_device = 2 * products * 1024 / 8 / 1e9
+    stem = 2 * 112**2 * 147 * 64 * 1024 / 8 / 1e9
+    assert step == pytest.approx(3 * a_device - stem, rel=0.03)
+    assert evaluation == pytest.approx(a_device, rel=0.03)
+
+
+def resnet50_by_hand() -> tuple[int, int, int]:
+    """Returns weights, values of norms and bias, and products a picture of 224, for one output."""
+    kernels = [(112, 7 * 7 * 3, 64)]  # Side of the output, inputs of a sum, outputs.
+    side, inputs = 56, 64
+    for stage, (blocks, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512))):
+        for block in range(blocks):
+            before = side
+            if stage and not block:
+                side //= 2
+            kernels += [(before, inputs, width), (side, 9 * width, width), (side, width, 4 * width)]
+            if not block:
+                kernels.append((side, inputs, 4 * width))
+            inputs = 4 * width
+    norms = sum(2 * outputs for _, _, outputs in kernels)
+    weights = sum(sums * outputs for _, sums, outputs in kernels) + 2048
+    return weights, norms + 1, sum(s * s * sums * n for s, sums, n in kernels) + 2048
 
 
 @pytest.mark.usefixtures("tpu_compiler")
