@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from catsdogs_jax.config import DataConfig
-from catsdogs_jax.data.scan import Scanned, scan_files
+from catsdogs_jax.data.scan import Scanned
+from catsdogs_jax.data.scan_index import scan_folder
 from catsdogs_jax.data.sources import SPLITS, Example, Listing
 from catsdogs_jax.data.split import hold_out
 from catsdogs_jax.errors import UserError, nearest
@@ -146,12 +147,12 @@ class ScannedListing:
 
 
 def scan_listing(listing: Listing) -> ScannedListing:
-    """Opens every file of a listing.
+    """Opens every file of a listing that was not opened before, or has changed.
 
     Raises:
         UserError: Not one file can be read.
     """
-    results = scan_files(listing.root / example.file for example in listing.examples)
+    results = scan_folder(listing.root, (example.file for example in listing.examples))
     readable, quarantined = [], []
     for example, result in zip(listing.examples, results, strict=True):
         if isinstance(result, Scanned):

@@ -14,6 +14,9 @@ from PIL import Image
 
 from catsdogs_jax.data.decode import BadPicture, decode, jpeg_ratio, read_header
 
+SCAN_VERSION = 1
+"""Raise it whenever `scan_file` says something else of the same file."""
+
 _IN_FLIGHT_PER_CORE = 8
 
 _HASHED_SIZE = 64

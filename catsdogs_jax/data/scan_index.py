@@ -1,0 +1,158 @@
+"""What the scans of a folder found, kept between runs: only changed files are read again.
+
+A file counts as unchanged while its size, its inode and both its times (of content and of status)
+are what they were before it was read: a copy that keeps the time of content still gets a new time
+of status. SQLite keeps the table: a transaction for each block of files, so that a process that is
+killed loses one block, two processes may scan at once, and no more than a block is held in memory.
+"""
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+from catsdogs_jax.data.places import cache_folder
+from catsdogs_jax.data.scan import SCAN_VERSION, Scanned, scan_files
+
+_BLOCK = 500
+"""Files of a transaction; SQLite binds at least 999 values in a statement."""
+
+_SETTLED_NS = 2 * 10**9
+"""A file that changed less than this before it was read may change again within the same tick of
+the file system's clock, so what is found in it is not kept."""
+
+_MOST = 2**63 - 1  # Of an integer of SQLite; some file systems number beyond it.
+_WAIT_SECONDS = 30.0
+_UNUSED_SECONDS = 90 * 24 * 3600
+
+_TABLE = f"""
+CREATE TABLE IF NOT EXISTS pictures_{SCAN_VERSION} (
+  file BLOB PRIMARY KEY, bytes INTEGER, inode INTEGER, mtime INTEGER, ctime INTEGER,
+  width INTEGER, height INTEGER, orientation INTEGER, plain_jpeg INTEGER,
+  content_hash BLOB, perceptual_hash TEXT
+) WITHOUT ROWID
+"""
+
+_Stamp = tuple[int, int, int, int]
+
+
+def scan_folder(root: Path, files: Iterable[str]) -> Iterator[Scanned | str]:
+    """Yields what `scan_file` says of each file, in order; reads those that are new or changed.
+
+    Files that cannot be used are read again each time: they are few, and may have been mended by
+    other means than a change of the file. Where the index cannot be written or read, every file is
+    read, as without it.
+
+    Args:
+        root: The folder.
+        files: Paths below it.
+    """
+    index = _Index(root)
+    remaining = iter(files)
+    try:
+        while block := list(islice(remaining, _BLOCK)):
+            stamps = [_stamp(root, file) for file in block]
+            found: dict[str, Scanned | str] = dict(index.known(block, stamps))
+            unknown = [place for place, file in enumerate(block) if file not in found]
+            now = time.time_ns()
+            read = scan_files(root / block[place] for place in unknown)
+            for place, result in zip(unknown, read, strict=True):
+                found[block[place]] = result
+            index.keep({block[k]: stamps[k] for k in unknown}, found, now)
+            yield from (found[file] for file in block)
+    finally:
+        index.close()
+
+
+def index_path(root: Path) -> Path:
+    """Returns the file that holds the index of a folder."""
+    name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:32]
+    return cache_folder() / "scans" / f"{name}.sqlite"
+
+
+def _stamp(root: Path, file: str) -> _Stamp | None:
+    with contextlib.suppress(OSError, ValueError):
+        found = os.stat(os.path.join(root, file))
+        return found.st_size, found.st_ino & _MOST, found.st_mtime_ns, found.st_ctime_ns
+    return None
+
+
+class _Index:
+    """The table of one folder; does nothing once it has failed, as a scan can do without."""
+
+    def __init__(self, root: Path):
+        self._path = index_path(root)
+        self._connection: sqlite3.Connection | None = None
+        with self._without_it():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_unused(self._path.parent)
+            self._connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
+            with self._connection:
+                self._connection.execute(_TABLE)
+            os.utime(self._path)  # It is in use, whether anything is added or not.
+
+    def known(self, files: Sequence[str], stamps: Sequence[_Stamp | None]) -> dict[str, Scanned]:
+        """Returns what is known of those files that are unchanged."""
+        found: dict[str, Scanned] = {}
+        if self._connection is None:
+            return found
+        now = {os.fsencode(f): (f, stamp) for f, stamp in zip(files, stamps, strict=True) if stamp}
+        marks = ",".join("?" * len(now))
+        query = f"SELECT * FROM pictures_{SCAN_VERSION} WHERE file IN ({marks})"
+        with self._without_it():
+            for name, *row in self._connection.execute(query, list(now)):
+                file, stamp = now[name]
+                if tuple(row[:4]) == stamp:
+                    width, height, turn, plain, content, perceptual = row[4:]
+                    found[file] = Scanned(
+                        width, height, turn, bool(plain), content.hex(), perceptual
+                    )
+        return found
+
+    def keep(
+        self, stamps: Mapping[str, _Stamp | None], found: Mapping[str, Scanned | str], read_at: int
+    ) -> None:
+        """Keeps what was found in files whose stamps were taken before they were read."""
+        rows = []
+        for file, stamp in stamps.items():
+            facts = found[file]
+            if isinstance(facts, str) or not stamp or max(stamp[2:]) > read_at - _SETTLED_NS:
+                continue
+            sizes = (facts.width, facts.height, facts.orientation, int(facts.plain_jpeg))
+            hashes = (bytes.fromhex(facts.content_hash), facts.perceptual_hash)
+            rows.append((os.fsencode(file), *stamp, *sizes, *hashes))
+        if self._connection is None or not rows:
+            return
+        marks = ",".join("?" * len(rows[0]))
+        with self._without_it(), self._connection:
+            self._connection.executemany(
+                f"INSERT OR REPLACE INTO pictures_{SCAN_VERSION} VALUES ({marks})", rows
+            )
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextlib.contextmanager
+    def _without_it(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            with contextlib.suppress(sqlite3.Error):
+                self.close()
+            # A file that is no database will be none the next time either.
+            if isinstance(error, sqlite3.DatabaseError) and type(error) is sqlite3.DatabaseError:
+                self._path.unlink(missing_ok=True)
+
+
+def _remove_unused(folder: Path) -> None:
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < time.time() - _UNUSED_SECONDS:
+                path.unlink()
