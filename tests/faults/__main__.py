@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.faults.harness import Harness, Missed, Outcome
 from tests.faults.kinds import KINDS
+from tests.faults.pairs import PAIR_KINDS
 
 _TRIES = 20
 
@@ -22,7 +23,7 @@ def inject(folder: Path, count: int, seed: int, kinds: Sequence[str]) -> list[Ou
     outcomes = []
     for number in range(count):
         kind = kinds[number % len(kinds)]
-        lost = _until_it_meets_something(KINDS[kind], harness)
+        lost = _until_it_meets_something({**KINDS, **PAIR_KINDS}[kind], harness)
         outcomes.append(Outcome(kind, lost))
         if lost:
             print(f"fault {number} of seed {seed}, {kind}: {lost}", flush=True)
@@ -48,21 +49,26 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def _in_turn() -> list[str]:
+    """Returns kinds so that each second one is a kill, the most of what can go wrong."""
+    kills = [kind for kind in KINDS if kind.startswith("killed")]
+    others = [kind for kind in KINDS if kind not in kills]
+    turns = zip(others * len(kills), kills * len(others), strict=True)
+    return [kind for turn in turns for kind in turn]
+
+
 def main() -> None:
     """Parses flags, injects, prints; exit code 1 if anything was lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="faults to inject [200]")
     parser.add_argument("--seed", type=int, default=0, help="which moments, files and bits [0]")
+    parser.add_argument("--processes", type=int, choices=(1, 2), default=1, help="of a run [1]")
     flags = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CATSDOGS_CACHE"] = f"{folder}/cache"
-        # Kills are the most of what can go wrong: each second fault is one.
-        kills = [kind for kind in KINDS if kind.startswith("killed")]
-        others = [kind for kind in KINDS if kind not in kills]
-        turns = zip(others * len(kills), kills * len(others), strict=True)
-        kinds = [kind for turn in turns for kind in turn]
+        kinds = _in_turn() if flags.processes == 1 else list(PAIR_KINDS)
         outcomes = inject(Path(folder), flags.count, flags.seed, kinds)
     print(table(outcomes))
     print(f"\nseed {flags.seed}, {time.monotonic() - start:.0f} s, {os.cpu_count()} cores")

@@ -1,5 +1,7 @@
 """The process that trains: forked from a server that has imported everything, to be killed."""
 
+import argparse
+import dataclasses
 import os
 import resource
 import signal
@@ -9,19 +11,39 @@ from pathlib import Path
 from typing import Any
 
 
-def train(tree: Mapping[str, Any], workdir: Path, largest_file: int | None) -> None:
-    """Trains as the command does, with its exit codes; output goes to WORKDIR.log.
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Which process of several: where the first listens, how many there are, and the number."""
+
+    coordinator: str
+    count: int
+    number: int
+
+
+def log_of(workdir: Path, number: int = 0) -> Path:
+    """Returns where a process of a run writes what it says."""
+    return Path(f"{workdir}.{number}.log" if number else f"{workdir}.log")
+
+
+def train(
+    tree: Mapping[str, Any], workdir: Path, largest_file: int | None, place: Place | None = None
+) -> None:
+    """Trains as the command does, with its exit codes; output goes to the log.
 
     Args:
         tree: The config.
         workdir: The run folder.
         largest_file: Bytes that a file may have, as if the disk were full; none: no limit.
+        place: Which process of several this is; none: the only one.
     """
-    from catsdogs_jax import cli, result, runtime
+    from catsdogs_jax import cli, hosts, result, runtime
     from catsdogs_jax.config_reader import config_from_dict
     from catsdogs_jax.train import train_and_evaluate
 
-    log = os.open(f"{workdir}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.environ["XLA_FLAGS"] = ""  # One device a process.
+    log = os.open(
+        log_of(workdir, place.number if place else 0), os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    )
     os.dup2(log, 1)
     os.dup2(log, 2)
     sys.argv = ["train"]
@@ -35,7 +57,11 @@ def train(tree: Mapping[str, Any], workdir: Path, largest_file: int | None) -> N
     def main(_: object) -> None:
         config = config_from_dict(tree)
         runtime.start()
-        train_and_evaluate(config, workdir)
+        if place is not None:
+            given = {"processes": str(place.count), "process_id": str(place.number)}
+            hosts.join(argparse.Namespace(coordinator=place.coordinator, **given))
+        with hosts.parting():
+            train_and_evaluate(config, workdir)
 
     cli.run(main)
     sys.stdout.flush()
@@ -49,12 +75,15 @@ def _note_the_state(workdir: Path) -> None:
     import jax
     import numpy as np
 
+    from catsdogs_jax import hosts
     from catsdogs_jax.training.checkpoint import Checkpoints
 
     prove = Checkpoints.prove
 
     def noted(self: Checkpoints, step: int, state: Any) -> None:
         prove(self, step, state)
+        if not hosts.is_first():
+            return
         digest = hashlib.sha256()
         for leaf in jax.tree.leaves(state):
             digest.update(np.asarray(leaf).tobytes())

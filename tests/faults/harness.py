@@ -60,8 +60,8 @@ class Harness:
         start = time.monotonic()
         self.finish(again)
         self.seconds = time.monotonic() - start
-        self._expected = self._bits(reference)
-        if self._bits(again) != self._expected:
+        self._expected = bits_of(reference)
+        if bits_of(again) != self._expected:
             raise AssertionError("two runs that no fault met differ")
         self._half = self.new_run()
         self.start_and_kill(self._half, lambda: (self._half / "checkpoints/8").exists())
@@ -77,16 +77,20 @@ class Harness:
         shutil.copytree(self._half, run)
         return run
 
-    def start(self, run: Path, largest_file: int | None = None) -> BaseProcess:
-        """Starts a process that trains."""
-        process = self._processes.Process(target=child.train, args=(self.config, run, largest_file))
+    def start(
+        self, run: Path, largest_file: int | None = None, place: child.Place | None = None
+    ) -> BaseProcess:
+        """Starts a process that trains, alone or as one of several."""
+        devices = {"mesh": {"devices": place.count if place else 1}}
+        arguments = ({**self.config, **devices}, run, largest_file, place)
+        process = self._processes.Process(target=child.train, args=arguments)
         process.start()
         return process
 
     def finish(self, run: Path, largest_file: int | None = None) -> tuple[int, str]:
         """Trains to the end; returns the exit code and what was said."""
         process = self.start(run, largest_file)
-        return _end_of(process), Path(f"{run}.log").read_text(errors="replace")
+        return end_of(process), child.log_of(run).read_text(errors="replace")
 
     def start_and_kill(
         self, run: Path, moment: Callable[[], bool], number: int = signal.SIGKILL
@@ -98,25 +102,32 @@ class Harness:
         if process.pid is None or not process.is_alive():
             raise Missed
         os.kill(process.pid, number)
-        return _end_of(process)
+        return end_of(process)
 
     def verdict(self, run: Path) -> str:
         """Runs the same command again, to the end; returns what differs from the reference."""
         code, said = self.finish(run)
         if code:
             return f"exit code {code}: {said[-500:]}"
-        names = ("state", "metrics.jsonl", "predictions.csv")
-        pairs = zip(names, self._bits(run), self._expected, strict=True)
-        differing = [name for name, found, expected in pairs if found != expected]
-        return f"{', '.join(differing)} differ" if differing else ""
-
-    def _bits(self, run: Path) -> tuple[bytes, ...]:
-        files = (Path(f"{run}.digest"), run / "metrics.jsonl", run / "predictions.csv")
-        return tuple(path.read_bytes() for path in files)
+        return differing(bits_of(run), self._expected)
 
 
-def _end_of(process: BaseProcess) -> int:
-    process.join(_LIMIT_SECONDS)
+def bits_of(run: Path) -> tuple[bytes, ...]:
+    """Returns what a run that has ended must have to the bit."""
+    files = (Path(f"{run}.digest"), run / "metrics.jsonl", run / "predictions.csv")
+    return tuple(path.read_bytes() for path in files)
+
+
+def differing(found: tuple[bytes, ...], expected: tuple[bytes, ...]) -> str:
+    """Returns which bits of two runs differ; empty if none do."""
+    names = ("state", "metrics.jsonl", "predictions.csv")
+    lost = [n for n, one, other in zip(names, found, expected, strict=True) if one != other]
+    return f"{', '.join(lost)} differ" if lost else ""
+
+
+def end_of(process: BaseProcess, seconds: float = _LIMIT_SECONDS) -> int:
+    """Waits for a process and returns its exit code; one that hangs is killed: -1000."""
+    process.join(seconds)
     if process.exitcode is None:
         process.kill()
         process.join()
@@ -146,5 +157,4 @@ def _config(pictures: Path) -> Mapping[str, Any]:
         "train": {"steps": STEPS, "learning_rate": 1e-2, "ema_decay": 0.9, "microbatch": 4},
         "eval": {"every_steps": 6},
         "checkpoint": {"every_steps": 2},
-        "mesh": {"devices": 1},
     }

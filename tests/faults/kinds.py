@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.faults.child import log_of
 from tests.faults.harness import Harness, Missed
 
 
@@ -113,7 +114,7 @@ def damaged(harm: Callable[[Harness, Path], None]) -> Callable[[Harness], str]:
         newest = max(steps, key=lambda path: int(path.name))
         harm(harness, newest)
         lost = harness.verdict(run)
-        said = Path(f"{run}.log").read_text(errors="replace")
+        said = log_of(run).read_text(errors="replace")
         if not lost and f"step {newest.name} is broken" not in said and harm is not _flip:
             return "a broken checkpoint was not named"
         return lost
