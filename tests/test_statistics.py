@@ -31,6 +31,13 @@ def test_the_paired_interval_is_the_published_one() -> None:
     low, high = paired_difference_interval(36, 12, 2, 0)
     assert [-high, -low] == pytest.approx([0.0569, 0.3404], abs=5e-5)
     assert paired_difference_interval(0, 0, 10, 0)[1] == pytest.approx(1, abs=0.01)
+    # Fagerland, Lydersen and Laake, 2017, Statistical Analysis of Contingency Tables, chapter 8:
+    # the examples of Cavo, where the correction for continuity matters, and of Bentur, where it is
+    # greater than what it corrects.
+    cavo = paired_difference_interval(59, 16, 6, 80)
+    assert cavo == pytest.approx([-0.1186, -0.0046], abs=5e-5)
+    bentur = paired_difference_interval(1, 7, 1, 12)
+    assert bentur == pytest.approx([-0.507, -0.026], abs=5e-4)
 
 
 def test_the_interval_of_a_mean_is_students() -> None:

@@ -117,6 +117,12 @@ def test_average_precision_by_hand() -> None:
     assert found["mean_average_precision"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
 
 
+def test_a_probability_of_a_half_is_no_label() -> None:
+    half, true = np.full((2, 3), 0.5), np.array([[True, False, False], [False, False, False]])
+    found = multilabel_metrics(true, SEVERAL.predicted(half, HALF), half, SEVERAL, HALF)
+    assert found["exact_match_at_half"] == found["exact_match"] == 0.5
+
+
 @pytest.mark.parametrize("present", [True, False])
 def test_labels_that_no_picture_has_are_left_out_of_means_without_a_warning(present: bool) -> None:
     true = np.zeros((4, 3), bool)
