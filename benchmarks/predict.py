@@ -1,0 +1,68 @@
+"""Files to answers, by predict and by evaluate: python -m benchmarks.predict RUN PICTURES."""
+
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.harness import OURS, Row, arguments, report
+from catsdogs_jax import load, runtime
+from catsdogs_jax.classifier import Classifier
+from catsdogs_jax.data.dataset import picture_sets
+from catsdogs_jax.data.manifest import evaluation_manifest
+from catsdogs_jax.data.sources import list_labelled
+
+_EVALUATE = f"{OURS} evaluate"
+
+
+def main() -> None:
+    """Reads, decodes and classifies the same pictures both ways, in turn; nothing is kept."""
+    parser = arguments(__doc__ or "", rounds=9)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("pictures", type=Path, metavar="DIR", help="one folder for each class")
+    flags = parser.parse_args()
+    runtime.start()
+    classifier = load(flags.run)
+    count, ways = _ways(classifier, flags.pictures)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(1 if flags.quick else flags.rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    found = {name: [count / taken for taken in times] for name, times in seconds.items()}
+    report(_rows(classifier, found), {"jax": version("jax"), "pictures": str(count)}, flags)
+
+
+def _ways(classifier: Classifier, folder: Path) -> tuple[int, dict[str, Callable[[], object]]]:
+    manifest = evaluation_manifest(list_labelled(folder), classifier.preprocessing.task)
+    sets = list(picture_sets(manifest, classifier.preprocessing).values())
+    files = [made.root / picture.file for made in sets for picture in made.pictures]
+    return len(files), {
+        f"{OURS} predict": lambda: classifier.predict(files),
+        _EVALUATE: lambda: [classifier.evaluate(made) for made in sets],
+    }
+
+
+def _rows(classifier: Classifier, found: dict[str, list[float]]) -> list[Row]:
+    medians = {name: statistics.median(rates) for name, rates in found.items()}
+    predict = medians[f"{OURS} predict"]
+    case = f"{classifier.config.model.name} at {classifier.preprocessing.image_size}"
+    return [
+        Row(
+            case,
+            name,
+            medians[name],
+            "images/s",
+            predict / medians[name] if name == _EVALUATE else None,
+            min(rates),
+            max(rates),
+            len(rates),
+        )
+        for name, rates in found.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()
