@@ -37,10 +37,12 @@ def option(
 class DataConfig:
     """Which pictures, how they are labelled and split, and how large they become."""
 
-    source: Literal["folder", "table", "tfds", "drawn"] = option(
+    source: Literal["folder", "table", "records", "tfds", "drawn"] = option(
         "folder", "Where the pictures come from."
     )
-    dir: str = option("", "The folder of pictures (folder, table), or the cache (tfds, drawn).")
+    dir: str = option(
+        "", "The folder of pictures (folder, table, records), or the cache (tfds, drawn)."
+    )
     table: str = option("", "A .csv or .jsonl of file,label[,split] for data.source=table.")
     name: str = option("", "The name of the TensorFlow data set for data.source=tfds.")
     labels: Literal["auto", "binary", "multiclass", "multilabel"] = option(

@@ -64,7 +64,11 @@ def check_together(config: Config) -> None:
             f"config key 'data.drawn_classes' is {', '.join(drawn) or 'empty'}, but must name "
             f"{least} or more different species."
         )
-    needs = {"table": ("table", config.data.table), "tfds": ("name", config.data.name)}
+    needs = {
+        "table": ("table", config.data.table),
+        "records": ("dir", config.data.dir),
+        "tfds": ("name", config.data.name),
+    }
     if config.data.source in needs and not needs[config.data.source][1]:
         key = needs[config.data.source][0]
         raise UserError(f"data.source={config.data.source} needs --config.data.{key}=...")

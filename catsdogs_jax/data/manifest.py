@@ -147,13 +147,17 @@ class ScannedListing:
 
 
 def scan_listing(listing: Listing) -> ScannedListing:
-    """Opens every file of a listing that was not opened before, or has changed.
+    """Opens every file of a listing that was not opened before, or has changed since.
 
     Raises:
         UserError: Not one file can be read.
     """
-    results = scan_folder(listing.root, (example.file for example in listing.examples))
-    readable, quarantined = [], []
+    files = (example.file for example in listing.examples)
+    if listing.facts is None:
+        results = scan_folder(listing.root, files)
+    else:
+        results = (listing.facts[file] for file in files)
+    readable, quarantined = [], list(listing.quarantined)
     for example, result in zip(listing.examples, results, strict=True):
         if isinstance(result, Scanned):
             readable.append((example, result))

@@ -36,7 +36,7 @@ def apply_marks(listing: Listing, exclude: str, relabel: str) -> Listing:
     if not examples:
         raise UserError(f"data.exclude={exclude} leaves out every picture")
     multilabel = listing.multilabel or any(len(e.labels) != 1 for e in examples)
-    return Listing(listing.root, tuple(examples), multilabel)
+    return dataclasses.replace(listing, examples=tuple(examples), multilabel=multilabel)
 
 
 def _relabelled(example: Example, label: str) -> Example:

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -13,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from catsdogs_jax.data.contents import changed, read_picture
 from catsdogs_jax.data.decode import BadPicture, decode_square
 from catsdogs_jax.data.groups import groups_by_rarest
 from catsdogs_jax.data.manifest import Picture
 from catsdogs_jax.data.order import evaluation_indices, training_indices
 from catsdogs_jax.data.sampling import Sampler, Sampling, sampled_indices
-from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 
 Batch = Mapping[str, Any]
@@ -41,7 +40,7 @@ class PictureSet:
 
     Attributes:
         pictures: What the manifest knows of each.
-        root: Folder of the files.
+        root: Folder of the files, or of the records that hold them.
         targets: float32 [n, outputs].
         preprocessing: Size and resize rule.
         cache: uint8 [n, size, size, 3] if the decoded pictures are kept, in memory or in a file
@@ -99,17 +98,11 @@ class PictureSet:
             UserError: The file cannot be read any more, or holds something else.
         """
         picture, to = self.pictures[index], self.preprocessing
+        data = read_picture(self.root, picture.file, picture.content_hash)
         try:
-            data = (self.root / picture.file).read_bytes()
-            # Cheap beside decoding; sizes and times would miss a copy that keeps them.
-            if hashlib.sha256(data).hexdigest() != picture.content_hash:
-                raise BadPicture("its content has changed")
             return decode_square(data, picture, to.image_size, to.resize)
-        except (OSError, BadPicture) as error:
-            raise UserError(
-                f"{picture.file!r} is not what it was when the run began ({error}): put it back, "
-                "or start the run anew"
-            ) from error
+        except BadPicture as error:
+            raise changed(picture.file, str(error)) from error
 
     def read_or_recall(self, index: int) -> np.ndarray:
         """Returns one picture, uint8 [size, size, 3], from the cache if there is one."""

@@ -4,8 +4,12 @@
 slow, and it reads no s3://. Of epath's two backends this is the other one.
 """
 
+import contextlib
+import errno
 import re
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -15,6 +19,7 @@ from catsdogs_jax.errors import UserError
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _MAGIC = re.compile(r"[*?\[]")
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
+_LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _EXTRAS = {"gs": "gcs", "gcs": "gcs"}
 
 
@@ -37,6 +42,28 @@ def read_url(url: str) -> bytes:
         raise
     except Exception as error:  # Each package has exceptions of its own.
         raise OSError(str(error) or type(error).__name__) from error
+
+
+@contextlib.contextmanager
+def fetch_url(url: str, folder: Path) -> Iterator[Path]:
+    """Copies a file into a folder; removes the copy at the end, unless it was renamed.
+
+    Raises:
+        UserError: It cannot be read; or as `read_url`.
+    """
+    files, path = _file_system(url), _path(url)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as made:
+        draft = Path(made.name)
+    try:
+        try:
+            files.get_file(path, str(draft))
+        except Exception as error:  # Each package has exceptions of its own.
+            if isinstance(error, OSError) and error.errno in _LOCAL:
+                raise  # Of the disk here.
+            raise UserError(f"cannot read {url!r}: {error}; check the name and rights") from error
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def list_url(url: str) -> Iterator[str]:

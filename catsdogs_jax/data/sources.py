@@ -8,11 +8,18 @@ import csv
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from catsdogs_jax.config import DataConfig
 from catsdogs_jax.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from catsdogs_jax.data.scan import Scanned
+
+PACK_INDEX = "records.json"
+"""The file that makes a folder a pack, see `records`."""
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_FOLDERS = {
@@ -56,11 +63,15 @@ class Listing:
         root: The folder that `Example.file` is relative to.
         examples: Sorted by file.
         multilabel: Whether the source gives lists of labels.
+        facts: What is known of the examples by file, if they need not be opened for it.
+        quarantined: File and reason of each that was found unusable before, and is not listed.
     """
 
     root: Path
     examples: tuple[Example, ...]
     multilabel: bool = False
+    facts: "Mapping[str, Scanned] | None" = None
+    quarantined: tuple[tuple[str, str], ...] = ()
 
 
 def list_source(config: DataConfig) -> Listing:
@@ -75,6 +86,10 @@ def list_source(config: DataConfig) -> Listing:
         from catsdogs_jax.data import tfds
 
         return list_folder(tfds.export(config.name, config.dir))
+    if config.source == "records":
+        from catsdogs_jax.data import records
+
+        return records.list_records(config)
     if config.source == "drawn":
         return _list_drawn(config)
     return list_folder(Path(config.dir), asked=config.dir)
@@ -105,6 +120,8 @@ def list_folder(root: Path, asked: str | None = None) -> Listing:
     if asked == "" or not root.is_dir():
         what = f"no folder {str(root)!r}" if asked != "" else "data.dir is not set"
         raise UserError(f"{what}: {HOW_TO_GET_DATA}")
+    if (root / PACK_INDEX).is_file():
+        raise UserError(f"{str(root)!r} holds records: --config.data.source=records reads them")
     splits = _split_folders(root)
     examples: list[Example] = []
     for folder, split in splits or [(root, None)]:
@@ -162,7 +179,15 @@ def _labelled_files(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def list_labelled(path: str | Path) -> Listing:
-    """Lists the labelled pictures of a folder, as `list_folder`, or of a table, as `list_table`."""
+    """Lists the labelled pictures of a folder, a table (.csv, .jsonl) or a local pack of records.
+
+    Raises:
+        UserError: As `list_folder`, `list_table` and `records.list_pack`.
+    """
+    if (Path(path) / PACK_INDEX).is_file():
+        from catsdogs_jax.data import records
+
+        return records.list_pack(Path(path))
     if Path(path).suffix.lower() in (".csv", ".jsonl"):
         return list_table(Path(path), None)
     return list_folder(Path(path), asked=str(path))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from catsdogs_jax.classifier import Classifier
+from catsdogs_jax.data.contents import as_files
 from catsdogs_jax.data.manifest import Manifest
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.errors import UserError
@@ -133,9 +134,9 @@ def training_difference(workdir: Path, reference: Reference) -> float | None:
 
 def predict_difference(classifier: Classifier, reference: Reference) -> float:
     """Returns how far `predict` on the files is from the run's evaluation."""
-    root = reference.pictures.root
-    files = [root / picture.file for picture in reference.pictures.pictures]
-    found = [prediction.probabilities for prediction in classifier.predict(files)]
+    listed = [(picture.file, picture.content_hash) for picture in reference.pictures.pictures]
+    with as_files(reference.pictures.root, listed) as files:
+        found = [prediction.probabilities for prediction in classifier.predict(files)]
     return float(np.abs(np.array(found, np.float64) - reference.uncalibrated).max())
 
 

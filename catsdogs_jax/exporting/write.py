@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import platform
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from PIL import Image
 import catsdogs_jax
 from catsdogs_jax.classifier import Classifier
 from catsdogs_jax.classifier import load as load_run
+from catsdogs_jax.data.contents import read_picture
 from catsdogs_jax.errors import UserError, nearest
 from catsdogs_jax.exporting import measure
 from catsdogs_jax.exporting.bundle import FORMAT_VERSION
@@ -217,11 +217,11 @@ def _golden(
         chosen = np.linspace(0, len(reference.images) - 1, options.golden).astype(int)
         chosen = np.unique(chosen)
         images = reference.images[chosen]
-        files = [reference.pictures.pictures[k].file for k in chosen]
+        kept = [reference.pictures.pictures[k] for k in chosen]
     else:
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (_NOISE, size, size, 3), np.uint8)
-        files = []
+        kept = []
     folder = out / "golden"
     folder.mkdir()
     names = [f"golden/{number:02d}.png" for number in range(len(images))]
@@ -229,9 +229,10 @@ def _golden(
         Image.fromarray(image).save(out / name)
     originals = []
     if options.originals:
-        for number, file in enumerate(files):
-            originals.append(f"golden/{number:02d}.original{Path(file).suffix}")
-            shutil.copyfile(reference.pictures.root / file, out / originals[-1])
+        for number, one in enumerate(kept):
+            originals.append(f"golden/{number:02d}.original{Path(one.file).suffix}")
+            data = read_picture(reference.pictures.root, one.file, one.content_hash)
+            (out / originals[-1]).write_bytes(data)
     exact = [np.asarray(v) for v in jax.jit(lambda x: network(x))(images)]
     expected = {"float": [values.tolist() for values in exact]}
     for name, entry in formats.items():

@@ -1,0 +1,70 @@
+"""The bytes of the pictures of a manifest, wherever they lie: in files, or in records."""
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+
+from catsdogs_jax.data.records import pack_at
+from catsdogs_jax.errors import UserError
+
+
+def read_picture(root: Path, file: str, content_hash: str) -> bytes:
+    """Returns the bytes of a picture, after a look whether they are still the same.
+
+    Args:
+        root: `Manifest.root`.
+        file: Path below it, or its name in the pack.
+        content_hash: SHA-256 that the bytes must have.
+
+    Raises:
+        UserError: They cannot be read any more, or have changed.
+    """
+    pack = pack_at(root)
+    if pack is not None:
+        data = pack.read(file)
+        if hashlib.sha256(data).hexdigest() != content_hash:
+            raise UserError(
+                f"{file!r} in shard {pack.where(file)!r} is not what it was when it was packed: "
+                "copy the pack again, or remove it and pack again"
+            )
+        return data
+    try:
+        data = (root / file).read_bytes()
+    except OSError as error:
+        raise changed(file, str(error)) from error
+    # Cheap beside decoding; sizes and times would miss a copy that keeps them.
+    if hashlib.sha256(data).hexdigest() != content_hash:
+        raise changed(file, "its content has changed")
+    return data
+
+
+def changed(file: str, why: str) -> UserError:
+    """Returns the error of a picture that is not what it was."""
+    return UserError(
+        f"{file!r} is not what it was when the run began ({why}): put it back, or start the run "
+        "anew"
+    )
+
+
+@contextlib.contextmanager
+def as_files(root: Path, pictures: Sequence[tuple[str, str]]) -> Iterator[list[Path]]:
+    """Gives pictures as files: those of a folder themselves, those of a pack as passing copies.
+
+    Args:
+        root: `Manifest.root`.
+        pictures: File and content hash of each.
+
+    Raises:
+        UserError: One cannot be read any more, or has changed.
+    """
+    if pack_at(root) is None:
+        yield [root / file for file, _ in pictures]
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copies = []
+        for number, (file, content_hash) in enumerate(pictures):
+            copies.append(Path(folder) / f"{number}{PurePath(file).suffix}")
+            copies[-1].write_bytes(read_picture(root, file, content_hash))
+        yield copies

@@ -1,0 +1,214 @@
+"""Packs pictures into shards: a pack appears under its name when it is whole, in one step."""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import catsdogs_jax
+from catsdogs_jax.data.containers import Container
+from catsdogs_jax.data.manifest import ScannedListing, scan_listing
+from catsdogs_jax.data.records import FORMAT, INDEX, VERSION, read_index
+from catsdogs_jax.data.shards import Job, Row, Squares, prepare_worker, write_shard
+from catsdogs_jax.data.sources import Listing
+from catsdogs_jax.errors import UserError
+
+SHARD_BYTES = 256 * 2**20
+"""Bytes of files in a shard, if the number of shards is not given."""
+
+_UNSPLIT = "all"
+_LOCK, _PLAN = ".lock", ".plan"
+
+
+@dataclasses.dataclass(frozen=True)
+class PackOptions:
+    """How pictures are packed.
+
+    Attributes:
+        container: Format of the shards.
+        shards: Shards of each split; none: one for each `SHARD_BYTES` of files.
+        squares: Decoded squares are stored in place of the bytes of the files, if given.
+        workers: Processes that write shards; none: one for each core.
+    """
+
+    container: Container = "array_record"
+    shards: int | None = None
+    squares: Squares | None = None
+    workers: int | None = None
+
+
+def pack(listing: Listing, out: Path, options: PackOptions) -> Mapping[str, Any]:
+    """Packs every usable picture of a listing into shards.
+
+    The shards are made in `.NAME.packing` beside `out`, which is renamed at the end. The same call
+    after a kill keeps the shards that are whole. Splits are those of the source; what it does not
+    split is not split here either, so that a run from the pack holds out the same pictures as one
+    from the folder.
+
+    Args:
+        listing: The pictures.
+        out: The folder to make.
+        options: How.
+
+    Returns:
+        The index, as in `records.json`.
+
+    Raises:
+        UserError: No picture can be used, one changes meanwhile, `out` holds something else or is
+            inside the pictures' folder, or another process packs into it.
+    """
+    if listing.facts is not None:
+        raise UserError(f"{str(listing.root)!r} is a pack: pack the folder that it was made of")
+    if out.absolute().is_relative_to(listing.root.absolute()):
+        raise UserError(f"--pack {out} is inside {listing.root}: choose a folder beside it")
+    scanned = scan_listing(listing)
+    classes = sorted({name for example, _ in scanned.readable for name in example.labels})
+    # In the order of the hashes: whoever reads a shard from front to end meets all classes.
+    rows = sorted(_rows(scanned), key=lambda row: (row["split"], row["content_hash"], row["file"]))
+    plan = _digest([VERSION, dataclasses.astuple(dataclasses.replace(options, workers=None)), rows])
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        return _same_pack(out, plan)
+    draft = out.absolute().parent / f".{out.name}.packing"
+    with _only_one(draft):
+        if not (draft / _PLAN).is_file() or (draft / _PLAN).read_text() != plan:
+            _empty(draft)
+            (draft / _PLAN).write_text(plan)
+        jobs = list(_jobs(listing.root, draft, rows, classes, options))
+        facts = _write_all(jobs, options.workers or os.cpu_count() or 1)
+        index = _index(listing, scanned, options, classes, rows, facts, plan)
+        text = json.dumps(index, indent=1) + "\n"
+        kept = {name for shard in facts for name in (shard["file"], shard["table"])}
+        for path in draft.iterdir():
+            if path.name not in kept:
+                path.unlink()
+        (draft / INDEX).write_text(text, encoding="utf-8")
+        draft.rename(out)
+    return index
+
+
+def _rows(scanned: ScannedListing) -> Iterator[Row]:
+    for example, facts in scanned.readable:
+        yield {
+            "file": example.file,
+            "labels": list(example.labels),
+            "split": example.split or "",
+            **dataclasses.asdict(facts),
+        }
+
+
+def _digest(tree: Any) -> str:
+    return hashlib.sha256(json.dumps(tree).encode()).hexdigest()
+
+
+def _same_pack(out: Path, plan: str) -> Mapping[str, Any]:
+    if not (out / INDEX).is_file() or read_index(out).get("plan") != plan:
+        raise UserError(
+            f"{str(out)!r} exists and holds something else, or was packed otherwise: choose "
+            "another folder, or remove it"
+        )
+    return read_index(out)
+
+
+@contextlib.contextmanager
+def _only_one(draft: Path) -> Iterator[None]:
+    draft.mkdir(parents=True, exist_ok=True)
+    with (draft / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"another process packs into {str(draft)!r}: wait for it, or stop it"
+            ) from error
+        yield
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
+
+
+def _jobs(
+    root: Path, draft: Path, rows: Sequence[Row], classes: Sequence[str], options: PackOptions
+) -> Iterator[Job]:
+    for split in sorted({row["split"] for row in rows}):
+        members = [row for row in rows if row["split"] == split]
+        count = options.shards or math.ceil(_bytes_of(root, members) / SHARD_BYTES)
+        count = min(max(count, 1), len(members))
+        for number in range(count):
+            name = f"{split or _UNSPLIT}-{number:05d}-of-{count:05d}.{options.container}"
+            part = members[number * len(members) // count : (number + 1) * len(members) // count]
+            yield Job(root, draft, name, options.container, options.squares, classes, part)
+
+
+def _bytes_of(root: Path, rows: Sequence[Row]) -> int:
+    total = 0
+    for row in rows:
+        with contextlib.suppress(OSError):  # It is told of when it is packed.
+            total += os.stat(root / row["file"]).st_size
+    return total
+
+
+def _write_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
+    if min(workers, len(jobs)) == 1:
+        return [write_shard(job) for job in jobs]
+    # Not forked: JAX has threads, and a copy of their locks would hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, prepare_worker)
+    try:
+        return list(pool.map(write_shard, jobs))
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a process that wrote a shard was killed, as happens when memory is short: give the "
+            "same command again, with fewer --workers; what was finished is kept"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _index(
+    listing: Listing,
+    scanned: ScannedListing,
+    options: PackOptions,
+    classes: Sequence[str],
+    rows: Sequence[Row],
+    shards: Sequence[Mapping[str, Any]],
+    plan: str,
+) -> dict[str, Any]:
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        counts.setdefault(row["split"], Counter()).update(["", *row["labels"]])
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "made_by": f"catsdogs_jax {catsdogs_jax.__version__}",
+        "source": str(listing.root.absolute()),
+        "container": options.container,
+        "squares": dataclasses.asdict(options.squares) if options.squares else None,
+        "classes": list(classes),
+        "multilabel": listing.multilabel,
+        "pictures": len(rows),
+        "splits": {
+            split or _UNSPLIT: {
+                "pictures": found[""],
+                "classes": {name: found[name] for name in classes},
+            }
+            for split, found in counts.items()
+        },
+        "shards": list(shards),
+        "quarantined": [{"file": file, "reason": why} for file, why in scanned.quarantined],
+        "plan": plan,
+    }

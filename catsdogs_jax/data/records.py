@@ -1,0 +1,230 @@
+"""Reads a pack, the records that `pack` wrote, as if it were the folder it was made of."""
+
+import bisect
+import dataclasses
+import functools
+import gzip
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catsdogs_jax.config import DataConfig
+from catsdogs_jax.data.containers import CONTAINERS, Container, Reader, open_reader
+from catsdogs_jax.data.places import cache_folder
+from catsdogs_jax.data.scan import Scanned
+from catsdogs_jax.data.shards import Row, file_hash
+from catsdogs_jax.data.sources import PACK_INDEX as INDEX
+from catsdogs_jax.data.sources import Example, Listing
+from catsdogs_jax.errors import UserError
+
+FORMAT = "catsdogs_jax records"
+VERSION = 1
+
+_FETCHERS = 8
+_FACTS = tuple(field.name for field in dataclasses.fields(Scanned))
+
+
+def list_records(config: DataConfig) -> Listing:
+    """Lists the pictures of a pack, with all that is known of them: none is opened.
+
+    Args:
+        config: `dir` is a folder, or the URL of one, which is copied into the cache first.
+
+    Raises:
+        UserError: There is no pack, it is not whole, or it holds squares that do not fit the
+            config.
+    """
+    root = _fetched(config.dir) if "://" in config.dir else Path(config.dir)
+    index = read_index(root)
+    squares = index["squares"]
+    if squares and squares["resize"] != config.resize:
+        raise UserError(
+            f"{str(root)!r} holds squares made by {squares['resize']}, but data.resize is "
+            f"{config.resize}: --config.data.resize={squares['resize']}, or pack original bytes"
+        )
+    if squares and squares["size"] < config.image_size:
+        raise UserError(
+            f"{str(root)!r} holds squares of {squares['size']} pixels, but data.image_size is "
+            f"{config.image_size}: lower that, or pack larger squares or original bytes"
+        )
+    return list_pack(root)
+
+
+def list_pack(root: Path) -> Listing:
+    """Lists the pictures of a local pack, see `list_records`."""
+    index = read_index(root)
+    _check_shards(root, index)
+    examples, facts = [], {}
+    for _, row in _rows(root, index):
+        examples.append(Example(row["file"], tuple(row["labels"]), row["split"] or None))
+        facts[row["file"]] = Scanned(**{name: row[name] for name in _FACTS})
+    quarantined = tuple((bad["file"], bad["reason"]) for bad in index["quarantined"])
+    examples.sort(key=lambda example: example.file)
+    return Listing(root, tuple(examples), index["multilabel"], facts, quarantined)
+
+
+def read_index(root: Path) -> Mapping[str, Any]:
+    """Reads the index of a pack.
+
+    Raises:
+        UserError: There is none, or this version does not know it.
+    """
+    path = root / INDEX
+    if not path.is_file():
+        draft = root.absolute().parent / f".{root.name}.packing"
+        raise UserError(
+            f"packing into {str(root)!r} is not finished: give its command again"
+            if draft.is_dir()
+            else f"no {INDEX} in {str(root)!r}: make a pack with python -m catsdogs_jax.check "
+            "FOLDER --pack DIR"
+        )
+    return _parse(path.read_bytes(), str(path))
+
+
+def _parse(text: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        index = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{where!r} is no JSON ({error}): {_MEND}") from error
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise UserError(f"{where!r} is not the index of a pack: {_MEND}")
+    if index["version"] > VERSION:
+        raise UserError(
+            f"{where!r} has version {index['version']}, newer than {VERSION}: "
+            "pip install --upgrade catsdogs-jax"
+        )
+    if index["container"] not in CONTAINERS:
+        raise UserError(f"{where!r} names the format {index['container']!r}: {_MEND}")
+    return index
+
+
+_MEND = "copy the pack again, or remove it and pack again"
+
+
+def _check_shards(root: Path, index: Mapping[str, Any]) -> None:
+    """Checks, without reading them, that all shards are there and whole."""
+    for shard in index["shards"]:
+        path = root / shard["file"]
+        size = path.stat().st_size if path.is_file() else None
+        if size != shard["bytes"]:
+            found = "is missing" if size is None else f"has {size:,} of {shard['bytes']:,} bytes"
+            raise UserError(f"shard {str(path)!r} {found}: {_MEND}")
+
+
+def _rows(root: Path, index: Mapping[str, Any]) -> Iterator[tuple[int, Row]]:
+    """Yields the number of the shard, and what the pack says of each picture in it."""
+    for number, shard in enumerate(index["shards"]):
+        path = root / shard["table"]
+        packed = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(packed).hexdigest() != shard["table_sha256"]:
+            raise UserError(f"{str(path)!r} is missing or broken: {_MEND}")
+        for line in gzip.decompress(packed).splitlines():
+            yield number, json.loads(line)
+
+
+class Pack:
+    """Random access to the files of a local pack, from any thread.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        UserError: It is not whole.
+    """
+
+    def __init__(self, root: Path):
+        index = read_index(root)
+        _check_shards(root, index)
+        self._root = root
+        self._container: Container = index["container"]
+        self._shards: Sequence[str] = [shard["file"] for shard in index["shards"]]
+        self._readers: dict[int, Reader] = {}
+        self._opening = threading.Lock()
+        found = [
+            (row["file"], number, row["place"], row["size"], row["bytes"])
+            for number, row in _rows(root, index)
+        ]
+        found.sort()
+        self._files = [file for file, *_ in found]
+        self._places = np.array([place for _, *place in found], np.int64).reshape(-1, 4)
+
+    def read(self, file: str) -> bytes:
+        """Returns the bytes of a picture.
+
+        Raises:
+            UserError: The pack has no such file, or the shard is broken.
+        """
+        at = bisect.bisect_left(self._files, file)
+        if at == len(self._files) or self._files[at] != file:
+            raise UserError(f"{str(self._root)!r} holds no {file!r}: {_MEND}")
+        shard, place, size, length = self._places[at].tolist()
+        try:
+            return self._reader(shard).read(place, size)[size - length :]
+        except UserError:
+            raise
+        except Exception as error:  # Of the package that reads the format.
+            raise UserError(
+                f"shard {self.where(file)!r} cannot be read ({_short(error)}): {_MEND}"
+            ) from error
+
+    def where(self, file: str) -> str:
+        """Returns the path of the shard that holds a file."""
+        at = bisect.bisect_left(self._files, file)
+        return str(self._root / self._shards[int(self._places[at, 0])])
+
+    def _reader(self, shard: int) -> Reader:
+        with self._opening:
+            if shard not in self._readers:
+                path = self._root / self._shards[shard]
+                self._readers[shard] = open_reader(self._container, path)
+            return self._readers[shard]
+
+
+@functools.lru_cache(maxsize=8)
+def pack_at(root: Path) -> Pack | None:
+    """Returns the pack in a folder; none if it is a plain folder of files."""
+    return Pack(root) if (root / INDEX).is_file() else None
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _fetched(url: str) -> Path:
+    """Copies a pack from a store into the cache, unless it is there; returns the folder.
+
+    Each file gets its name when its hash is right, and the index comes last.
+    """
+    from catsdogs_jax.data.remote import fetch_url, read_url  # fsspec is slow to import.
+
+    url = url.rstrip("/")
+    try:
+        text = read_url(f"{url}/{INDEX}")
+    except OSError as error:
+        raise UserError(f"no {INDEX} at {url!r} ({_short(error)}): check the name") from error
+    index = _parse(text, f"{url}/{INDEX}")
+    folder = cache_folder() / "records" / hashlib.sha256(text).hexdigest()[:32]
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def fetch(name: str, digest: str, size: int | None) -> None:
+        path = folder / name
+        if path.is_file() and size in (None, path.stat().st_size):
+            return
+        with fetch_url(f"{url}/{name}", folder) as draft:
+            if file_hash(draft) != digest:
+                raise UserError(f"{url}/{name} is broken (SHA-256): copy the pack there again")
+            draft.replace(path)
+
+    wanted = [(shard["file"], shard["sha256"], shard["bytes"]) for shard in index["shards"]]
+    wanted += [(shard["table"], shard["table_sha256"], None) for shard in index["shards"]]
+    with ThreadPoolExecutor(_FETCHERS) as pool:
+        list(pool.map(lambda file: fetch(*file), wanted))
+    with fetch_url(f"{url}/{INDEX}", folder) as draft:
+        draft.replace(folder / INDEX)
+    return folder
