@@ -40,8 +40,26 @@ def test_the_paired_interval_is_the_published_one() -> None:
     assert bentur == pytest.approx([-0.507, -0.026], abs=5e-4)
 
 
+def test_the_paired_interval_is_the_one_by_hand_where_there_is_no_or_little_correlation() -> None:
+    # The correction takes all of a small correlation away: sqrt(2) times half of Wilson's width.
+    reach = 2**0.5 * (0.5 - wilson_interval(1, 2)[0])
+    assert paired_difference_interval(1, 0, 0, 1) == pytest.approx([-reach, reach])
+    # One run is always wrong and one always right: nothing to correlate.
+    low = 1 - 2**0.5 * wilson_interval(0, 10)[1]
+    assert paired_difference_interval(0, 0, 10, 0)[0] == pytest.approx(low)
+    # Five pictures, an odd number: half of it is 2.5.
+    below, above = 0.8 - wilson_interval(4, 5)[0], wilson_interval(3, 5)[1] - 0.6
+    correlation = (3 - 2.5) / (3 * 2 * 4 * 1) ** 0.5
+    low = 0.2 - (below**2 - 2 * correlation * below * above + above**2) ** 0.5
+    assert paired_difference_interval(3, 0, 1, 1)[0] == pytest.approx(low)
+
+
 def test_the_interval_of_a_mean_is_students() -> None:
     # t(0.975, 2 degrees of freedom) is 4.303; the standard error here is 0.1 / sqrt(3).
     reach = 4.302653 * 0.1 / 3**0.5
     assert mean_interval([0.4, 0.5, 0.6]) == pytest.approx([0.5 - reach, 0.5 + reach], abs=1e-6)
     assert mean_interval([0.5, 0.5]) == [0.5, 0.5]
+    # t(0.975, 3 degrees of freedom) is 3.182; an even number of values.
+    reach = 3.182446 * 0.2581989 / 4**0.5
+    found = mean_interval([0.2, 0.4, 0.6, 0.8])
+    assert found == pytest.approx([0.5 - reach, 0.5 + reach], abs=1e-6)

@@ -13,6 +13,17 @@ GUARDS: Mapping[str, Sequence[str]] = {
 """Tests by the file that they guard; those that find most come first."""
 
 EQUIVALENT: Mapping[str, Mapping[str, str]] = {
+    "catsdogs_jax/data/order.py": {
+        "half = np.uint64(max(_LEAST_HALF, ((count - 1).bit_length() + 1) / 2))": (
+            "an unsigned integer is rounded down"
+        ),
+    },
+    "catsdogs_jax/statistics.py": {
+        "if product >= 0:  # Edwards's correction for continuity, as Newcombe has it.": (
+            "of nothing the correction leaves nothing"
+        ),
+        "if product > -1:  # Edwards's correction for continuity, as Newcombe has it.": "likewise",
+    },
     "catsdogs_jax/training/class_metrics.py": {
         "if classes <= 2:  # scikit-learn takes two classes for a binary problem.": (
             "a task has two classes or more"
@@ -23,6 +34,9 @@ EQUIVALENT: Mapping[str, Mapping[str, str]] = {
         ),
     },
     "catsdogs_jax/training/metrics.py": {
+        'columns = [ 0] if task.kind == "binary" else range(len(task.classes))': (
+            "the area is the same for a class and for all that is not it"
+        ),
         "if len(np.unique(members[:, column])) != 2:": "a member is 0 or 1",
         "right = np.all(right.reshape(len(right), ~1), axis=1)": (
             "NumPy takes each negative length for the one that is left"
