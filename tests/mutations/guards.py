@@ -17,6 +17,7 @@ EQUIVALENT: Mapping[str, Mapping[str, str]] = {
         "half = np.uint64(max(_LEAST_HALF, ((count - 1).bit_length() + 1) / 2))": (
             "an unsigned integer is rounded down"
         ),
+        "found[outside] = left << half ^ right": "the halves share no bit",
     },
     "catsdogs_jax/statistics.py": {
         "if product >= 0:  # Edwards's correction for continuity, as Newcombe has it.": (
