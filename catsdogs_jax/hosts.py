@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from catsdogs_jax import peers
+from catsdogs_jax import coordinator, peers
 from catsdogs_jax.errors import Interrupted, UserError
 
 _FLAGS = ("coordinator", "processes", "process_id")
@@ -46,10 +46,10 @@ def join(flags: argparse.Namespace) -> None:
     }
     if not any(given.values()):
         if in_cluster(os.environ):
-            _initialize()
+            _initialize(*_told_by_the_cluster())
         return
-    coordinator, count, place = (given[flag] for flag in _FLAGS)
-    if not (coordinator and (count or "").isdigit() and (place or "").isdigit()):
+    where, count, place = (given[flag] for flag in _FLAGS)
+    if not (where and (count or "").isdigit() and (place or "").isdigit()):
         raise UserError(
             "several processes need all of --coordinator HOST:PORT --processes N --process-id I, "
             f"not { ({flag: value for flag, value in given.items() if value}) }"
@@ -57,7 +57,7 @@ def join(flags: argparse.Namespace) -> None:
     processes, process = int(count or 0), int(place or 0)
     if process >= processes:
         raise UserError(f"--process-id is {process}: give 0 to {processes - 1}")
-    _initialize(coordinator, processes, process)
+    _initialize(where, processes, process)
 
 
 def in_cluster(environment: Mapping[str, str]) -> bool:
@@ -154,14 +154,28 @@ def parting() -> Iterator[None]:
         if several() and is_first():  # The others end with the store that it keeps.
             time.sleep(_LINGER_SECONDS)
         raise
-    except jax.errors.JaxRuntimeError:
-        if several():  # The heartbeats will name the process whose end made this fail.
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        # Gloo's come as either. The heartbeats will name the process whose end made this fail.
+        if several() and (isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)):
             time.sleep(2 * peers.SILENCE_SECONDS)
         raise
 
 
-def _initialize(*where: Any) -> None:
+def _told_by_the_cluster() -> tuple[Any, ...]:
+    """Returns what JAX finds by itself: address, number of processes, this one, its devices."""
+    from jax._src import clusters  # There is no public name.
+
+    seconds = 300  # As `jax.distributed.initialize` waits.
+    return clusters.ClusterEnv.auto_detect_unset_distributed_params(
+        None, None, None, None, None, seconds
+    )
+
+
+def _initialize(where: Any, processes: Any, process: Any, devices: Any = None) -> None:
     # CPUs of several processes reduce over the network by Gloo; TPUs and GPUs do not look at this.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(*where)
+    if process == 0:
+        coordinator.start(where, processes)
+    bind = coordinator.UNUSED if process == 0 else None
+    jax.distributed.initialize(where, processes, process, devices, coordinator_bind_address=bind)
     peers.Peers(peers.store_of_jax(), jax.process_index(), jax.process_count()).watch()

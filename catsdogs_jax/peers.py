@@ -81,7 +81,7 @@ class Peers:
             return self._told
         now = time.monotonic()
         if self._process and now - self._reached > self._silence:
-            return self._name(0)  # The store is kept by the first process.
+            return self._name(0)  # The store is kept on the machine of the first process.
         for process, (_, since) in self._seen.items():
             if self._reached - since > self._silence:
                 return self._name(process)
@@ -102,7 +102,6 @@ class Peers:
             time.sleep(_BEAT_SECONDS)
         if self._process == 0:
             self._store.key_value_set(_LOST, gone, allow_overwrite=True)
-            time.sleep(3 * _BEAT_SECONDS)  # The store ends with this process: let them read it.
         end(gone, self._silence)
 
 

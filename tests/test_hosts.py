@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catsdogs_jax import hosts, peers
+from catsdogs_jax import coordinator, hosts, peers
 from catsdogs_jax.config import Config
 from catsdogs_jax.config_reader import config_to_dict
 from catsdogs_jax.data.dataset import load_dataset
@@ -138,6 +139,63 @@ def test_when_one_of_four_freezes_the_others_end_and_two_go_on(
     with pytest.raises(Interrupted):
         train_and_evaluate(config_of(tiny, devices=1), tmp_path / "alone", stop)
     assert_same_rows(rows, rows_of(tmp_path / "alone", STEPS))
+
+
+_WAITER = """
+import sys, types
+from catsdogs_jax import hosts, peers
+peers.Peers.__init__.__defaults__ = (4.0,)
+place, coordinator, rounds = sys.argv[1:]
+hosts.join(types.SimpleNamespace(coordinator=coordinator, processes="2", process_id=place))
+with hosts.parting():
+    for round in range(int(rounds)):
+        hosts.wait_for_all(f"round {round}")
+        print("round", round, flush=True)
+"""
+
+
+def waiters(address: str, rounds: int) -> list[subprocess.Popen[str]]:
+    """Starts two processes that wait for each other again and again."""
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", _WAITER, str(place), address, str(rounds)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for place in range(2)
+    ]
+
+
+def test_when_the_first_is_killed_the_other_names_it_and_the_address_is_free_again() -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    first, other = waiters(address, 10**9)
+    assert other.stdout is not None
+    while other.stdout.readline() != "round 0\n":
+        assert other.poll() is None
+    first.kill()
+    _, said = other.communicate(timeout=60)
+    assert other.returncode == peers.EXIT_CODE
+    (line,) = (row for row in said.splitlines() if "Gloo" not in row)
+    assert line.startswith(f"error: process 0 (on {socket.gethostname()}, pid {first.pid}) has not")
+    first.communicate()
+
+    for process in waiters(address, 2):  # No service of the earlier run answers in its place.
+        said, wrong = process.communicate(timeout=60)
+        assert process.returncode == 0, wrong
+        assert "round 1" in said
+
+
+def test_an_address_that_others_listen_at_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "_LONGEST_LINGER_SECONDS", 0.3)
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} of this machine: .*in use"):
+            coordinator.start(f"localhost:{port}", 2)
 
 
 def children(run: subprocess.Popen[bytes]) -> list[int]:

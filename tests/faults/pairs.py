@@ -13,7 +13,6 @@ from tests.faults.child import Place, log_of
 from tests.faults.harness import Harness, Missed, bits_of, differing, end_of
 
 _PATIENCE_SECONDS = 60
-_ABORTED = -signal.SIGABRT
 
 
 class Pair:
@@ -63,8 +62,7 @@ class Pair:
 def one_of_two(number: int) -> Callable[[Harness], str]:
     """Returns a fault: a signal to one of two processes, from their first common word on.
 
-    The other must end within a minute, and say which one is gone; JAX ends it in words of its own
-    where the first is killed, as that keeps the connection.
+    The other must end within a minute, and say which one is gone.
     """
 
     def fault(harness: Harness) -> str:
@@ -83,8 +81,6 @@ def one_of_two(number: int) -> Callable[[Harness], str]:
         hit.join()
         said = log_of(run, 1 - victim).read_text(errors="replace")
         words = {75: f"error: process {victim} (", 0: ""}
-        if victim == 0 and number == signal.SIGKILL:
-            words[_ABORTED] = ""
         if code not in words or words[code] not in said:
             return f"the other process ended with {code}: {said[-500:]}"
         return pair.verdict(run)
