@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.config.reader import read_config
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.plan import make_plan

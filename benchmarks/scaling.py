@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.config.reader import read_config
 from catsdogs_jax.planning.chips import CHIPS
 from catsdogs_jax.planning.costs import compile_costs
 from catsdogs_jax.planning.problem import Problem

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.augment_sheet import PICTURES, VARIATIONS, draw_augmentation
-from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.config.reader import read_config
 from catsdogs_jax.data.sources import list_labelled
 from catsdogs_jax.errors import UserError
 

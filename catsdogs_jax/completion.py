@@ -8,7 +8,7 @@ from typing import Final
 import shtab
 
 from catsdogs_jax import cli, front
-from catsdogs_jax.config_reader import options
+from catsdogs_jax.config.reader import options
 
 _WHERE: Final = {
     "bash": "~/.local/share/bash-completion/completions/catsdogs",

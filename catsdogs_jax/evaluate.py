@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.classifier import load
-from catsdogs_jax.config_reader import config_to_dict
+from catsdogs_jax.config.reader import config_to_dict
 from catsdogs_jax.data.dataset import picture_sets
 from catsdogs_jax.data.leaks import find_leaks, leaked_files, listed
 from catsdogs_jax.data.manifest import Picture, evaluation_manifest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import describe_options, read_config
+from catsdogs_jax.config.reader import describe_options, read_config
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.run_folder import RunFolder

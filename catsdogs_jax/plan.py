@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from catsdogs_jax import cli, runtime
-from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.config.reader import read_config
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.planning.problem import problem_of
 

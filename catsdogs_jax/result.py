@@ -10,7 +10,7 @@ import numpy as np
 
 from catsdogs_jax import hosts
 from catsdogs_jax.classifier import Classifier
-from catsdogs_jax.config_reader import config_to_dict
+from catsdogs_jax.config.reader import config_to_dict
 from catsdogs_jax.data.leaks import leaked_files, listed
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.escaping import csv_table

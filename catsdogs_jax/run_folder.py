@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_from_dict, config_to_dict, differing_keys
+from catsdogs_jax.config.reader import config_from_dict, config_to_dict, differing_keys
 from catsdogs_jax.data.manifest import Picture
 from catsdogs_jax.errors import UserError
 

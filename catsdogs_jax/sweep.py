@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.config.reader import read_config
 from catsdogs_jax.errors import UserError
 
 

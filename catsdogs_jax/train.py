@@ -7,7 +7,7 @@ from pathlib import Path
 
 from catsdogs_jax import cli, hosts, runtime
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import describe_options, read_config
+from catsdogs_jax.config.reader import describe_options, read_config
 from catsdogs_jax.data.dataset import Dataset, load_dataset
 from catsdogs_jax.models import input_spec
 from catsdogs_jax.pretrained import read_weights

@@ -14,7 +14,7 @@ from PIL import Image
 
 from catsdogs_jax import runtime
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.config.reader import config_from_dict
 
 REPOSITORY = Path(__file__).parents[1]
 

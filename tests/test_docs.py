@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_jax import cli, completion, front
-from catsdogs_jax.config_reader import options
+from catsdogs_jax.config.reader import options
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]

@@ -19,7 +19,7 @@ import pytest
 
 from catsdogs_jax import coordinator, hosts, peers
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_to_dict
+from catsdogs_jax.config.reader import config_to_dict
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.data.manifest import Manifest
 from catsdogs_jax.data.pipeline import PictureSet

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_from_dict, config_to_dict, differing_keys, read_config
+from catsdogs_jax.config.reader import config_from_dict, config_to_dict, differing_keys, read_config
 from catsdogs_jax.data.order import evaluation_indices, indices_at, training_indices
 from catsdogs_jax.data.sources import list_table
 from catsdogs_jax.data.split import hold_out

@@ -87,7 +87,7 @@ def test_a_lock_does_not_outlive_a_killed_process(tmp_path: Path, tiny: Tiny) ->
     code = """
 import os, sys
 from pathlib import Path
-from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.run_folder import RunFolder
 config = config_from_dict({"train": {"steps": 1}})
 with RunFolder(Path(sys.argv[1])).claimed(config, {"fingerprint": "x"}, {}):

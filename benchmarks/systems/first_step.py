@@ -4,7 +4,7 @@ import os
 import sys
 
 from catsdogs_jax import runtime
-from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.config.reader import read_config
 from catsdogs_jax.train import train_and_evaluate
 
 _FIRST_IS_DONE = 3

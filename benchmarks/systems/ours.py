@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from catsdogs_jax import runtime
-from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.config.reader import read_config
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.data.feed import Feed
 from catsdogs_jax.data.pipeline import PictureSet

@@ -91,7 +91,7 @@ def _tflite(path: Path) -> Run:
 def _safetensors(path: Path) -> Run:
     from safetensors.numpy import load_file
 
-    from catsdogs_jax.config_reader import config_from_dict
+    from catsdogs_jax.config.reader import config_from_dict
     from catsdogs_jax.exporting.network import Network
 
     config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_to_dict, with_values
+from catsdogs_jax.config.reader import config_to_dict, with_values
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.headline import split_line

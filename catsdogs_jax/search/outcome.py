@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import changed_values, with_values
+from catsdogs_jax.config.reader import changed_values, with_values
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.headline import split_line
 from catsdogs_jax.result import CHOOSING_SPLIT

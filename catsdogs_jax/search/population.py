@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import with_values
+from catsdogs_jax.config.reader import with_values
 from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.order import training_indices
 from catsdogs_jax.errors import UserError

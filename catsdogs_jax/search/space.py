@@ -14,7 +14,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from catsdogs_jax.config_reader import checked
+from catsdogs_jax.config.reader import checked
 from catsdogs_jax.errors import UserError, nearest
 
 _RANGE_WORDS = ("low", "high", "log", "step")

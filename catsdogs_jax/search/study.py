@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_to_dict, differing_keys
+from catsdogs_jax.config.reader import config_to_dict, differing_keys
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.search.heartbeat import silence
 from catsdogs_jax.search.space import Space

@@ -8,7 +8,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from catsdogs_jax.config_reader import with_values
+from catsdogs_jax.config.reader import with_values
 from catsdogs_jax.errors import Diverged, Interrupted, UserError
 from catsdogs_jax.result import CHOOSING_SPLIT, split_line
 from catsdogs_jax.search.heartbeat import Heartbeat

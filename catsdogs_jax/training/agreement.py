@@ -5,7 +5,7 @@ from collections import Counter
 
 from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_to_dict, differing_keys
+from catsdogs_jax.config.reader import config_to_dict, differing_keys
 from catsdogs_jax.data.manifest import Manifest
 from catsdogs_jax.errors import UserError
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_to_dict
+from catsdogs_jax.config.reader import config_to_dict
 from catsdogs_jax.data.tensorflow import tf
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.training.progress import Progress, Silence

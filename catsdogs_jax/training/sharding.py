@@ -13,7 +13,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from catsdogs_jax.config import MeshConfig
-from catsdogs_jax.config_checks import parse_rule
+from catsdogs_jax.config.checks import parse_rule
 from catsdogs_jax.errors import UserError
 
 GATHERED = "gathered"

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from catsdogs_jax.config import DataConfig
-from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.data import drawn
 from catsdogs_jax.data.sources import list_source
 from catsdogs_jax.errors import UserError

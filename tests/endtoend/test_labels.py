@@ -12,7 +12,7 @@ from PIL import Image
 
 from catsdogs_jax import predict as predict_command
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import read_config
+from catsdogs_jax.config.reader import read_config
 from catsdogs_jax.evaluate import evaluate_folder
 from catsdogs_jax.result import Result
 from catsdogs_jax.train import train_and_evaluate

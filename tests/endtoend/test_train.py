@@ -21,7 +21,7 @@ import catsdogs_jax
 from catsdogs_jax import predict as predict_command
 from catsdogs_jax.classifier import load
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.evaluate import evaluate_folder
 from catsdogs_jax.run_folder import RunFolder

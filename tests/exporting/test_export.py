@@ -14,7 +14,7 @@ from PIL import Image
 from catsdogs_jax import export
 from catsdogs_jax.classifier import Classifier
 from catsdogs_jax.classifier import load as load_run
-from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.data.decode import to_square
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.exporting import load

@@ -37,7 +37,7 @@ def train(
         place: Which process of several this is; none: the only one.
     """
     from catsdogs_jax import cli, hosts, result, runtime
-    from catsdogs_jax.config_reader import config_from_dict
+    from catsdogs_jax.config.reader import config_from_dict
     from catsdogs_jax.train import train_and_evaluate
 
     os.environ["XLA_FLAGS"] = ""  # One device a process.

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from catsdogs_jax import explain, report
-from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.insight.gather import gather
 from catsdogs_jax.insight.source import Source, read_run

@@ -13,7 +13,7 @@ import pytest
 
 from catsdogs_jax import plan
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_from_dict, read_config
+from catsdogs_jax.config.reader import config_from_dict, read_config
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.planning import report
 from catsdogs_jax.planning.absent import plan_for_tpus

@@ -16,7 +16,7 @@ from PIL import Image
 
 from catsdogs_jax import predict
 from catsdogs_jax.classifier import Classifier, load
-from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.train import train_and_evaluate
 

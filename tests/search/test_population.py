@@ -10,7 +10,7 @@ import pytest
 
 from catsdogs_jax import sweep
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import read_config, with_values
+from catsdogs_jax.config.reader import read_config, with_values
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.search.contest import choose_members

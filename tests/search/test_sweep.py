@@ -12,7 +12,7 @@ from PIL import Image
 
 from catsdogs_jax import sweep
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_reader import config_to_dict, read_config, with_values
+from catsdogs_jax.config.reader import config_to_dict, read_config, with_values
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.search import trials
 from catsdogs_jax.search.outcome import conclude_search, config_file

@@ -25,7 +25,7 @@ from PIL import Image
 
 from catsdogs_jax import serve
 from catsdogs_jax.classifier import load
-from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.exporting.write import Options, export_run
 from catsdogs_jax.serving.app import Limits, make_app

@@ -53,7 +53,7 @@ def test_the_number_of_devices_does_not_matter(tiny: Tiny, devices: int) -> None
 
 
 def test_600_photographs_are_measured_the_same_every_way(photos: Path) -> None:
-    from catsdogs_jax.config_reader import config_from_dict
+    from catsdogs_jax.config.reader import config_from_dict
 
     def config(batch: int, devices: int) -> Config:
         return config_from_dict(

@@ -15,7 +15,7 @@ import pytest
 
 from catsdogs_jax import classifier
 from catsdogs_jax.config import Config, MeshConfig
-from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task

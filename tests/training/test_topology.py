@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from catsdogs_jax.config import AugmentConfig, Config
-from catsdogs_jax.config_reader import config_from_dict
+from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task

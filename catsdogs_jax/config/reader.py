@@ -19,7 +19,7 @@ from typing import Any
 import ml_collections
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.config_checks import check_together
+from catsdogs_jax.config.checks import check_together
 from catsdogs_jax.errors import UserError, nearest
 
 _BOUNDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {

@@ -1,0 +1,90 @@
+"""A whole run: what it measures and keeps, over which devices, and all other parts."""
+
+import dataclasses
+from typing import Literal
+
+from catsdogs_jax.config.learning import FinetuneConfig, ModelConfig, TrainConfig
+from catsdogs_jax.config.option import option
+from catsdogs_jax.config.pictures import AugmentConfig, DataConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """When to measure, and how."""
+
+    every_steps: int | None = option(None, "Steps between evaluations.", minimum=1)
+    every_epochs: float | None = option(None, "Epochs between evaluations.", above=0)
+    batch_size: int | None = option(
+        None, "Pictures in one evaluation step; none: data.batch_size.", minimum=1
+    )
+    thresholds: Literal["f1", "half"] = option(
+        "f1", "Threshold of each label of multi-label problems: of greatest validation F1, or 0.5."
+    )
+    mirror: bool = option(
+        False, "Average the logits of a picture and its mirror image; predictions do the same."
+    )
+    zooms: tuple[float, ...] = option(
+        (1.0,),
+        "Average the logits over these zooms (above 1 shows more); predictions do the same.",
+        above=0,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When to save, and what to keep."""
+
+    every_steps: int | None = option(
+        None, "Steps between checkpoints besides those at evaluations.", minimum=1
+    )
+    keep_latest: int = option(2, "Newest checkpoints kept.", minimum=1)
+    keep_best: int = option(1, "Best checkpoints kept.", minimum=1)
+    metric: Literal["accuracy", "loss"] = option("accuracy", "Validation metric that chooses.")
+    asynchronous: bool = option(True, "Write in the background while training goes on.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """Over which devices the batch and the state are spread; a run may go on over others."""
+
+    devices: int | None = option(None, "Number of devices; none: all there are.", minimum=1)
+    fsdp: int = option(
+        1,
+        "Devices that share one copy of parameters and optimizer state (FSDP); 1: each has its "
+        "own. Fewer than mesh.devices: such groups side by side (hybrid).",
+        minimum=1,
+    )
+    fsdp_above: int = option(
+        65536, "Arrays of fewer values than this are not sharded by mesh.fsdp.", minimum=0
+    )
+    fsdp_rules: tuple[str, ...] = option(
+        (),
+        "REGEX=AXIS for arrays whose path matches, first match first; AXIS none: not sharded. "
+        "Others: along their longest axis that mesh.fsdp divides.",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecordsConfig:
+    """Where the course of the run is shown besides its folder; a run may go on with others."""
+
+    trackers: tuple[str, ...] = option(
+        (), "Experiment trackers besides TensorBoard: mlflow, wandb, or both."
+    )
+    project: str = option("catsdogs", "MLflow's experiment, and the project of wandb.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole run."""
+
+    seed: int = option(0, "Seed of weights, order, augmentation and splits.", minimum=0)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    finetune: FinetuneConfig = dataclasses.field(default_factory=FinetuneConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    records: RecordsConfig = dataclasses.field(default_factory=RecordsConfig)
