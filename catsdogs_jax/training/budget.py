@@ -1,13 +1,17 @@
 """How many steps fit into a wall-clock budget, so that the schedule ends with it."""
 
+import contextlib
 import dataclasses
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.feed import Feed
@@ -16,6 +20,7 @@ from catsdogs_jax.errors import UserError
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.evaluation import evaluate
 from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.state import TrainState
 from catsdogs_jax.training.trainer import Trainer
 
 PROVISIONAL_STEPS = 1000
@@ -47,7 +52,7 @@ class Pace:
 
 
 def fit_to_budget(
-    config: Config, dataset: Dataset, trainer: Trainer, started: float
+    config: Config, dataset: Dataset, trainer: Trainer, workdir: Path, started: float
 ) -> dict[str, Any]:
     """Measures the speed of a trainer and returns the plan to write down.
 
@@ -55,6 +60,7 @@ def fit_to_budget(
         config: The run; `train.budget` is its length.
         dataset: Its pictures.
         trainer: Of a plan of `PROVISIONAL_STEPS`.
+        workdir: The run folder, which need not exist: checkpoints are timed on its disk.
         started: When the run began, by `time.perf_counter`.
 
     Returns:
@@ -65,7 +71,7 @@ def fit_to_budget(
     """
     assert config.train.budget is not None
     budget = seconds_of(config.train.budget)
-    pace = _measure(config, dataset, trainer, budget, started)
+    pace = _measure(config, dataset, trainer, workdir, budget, started)
     steps = steps_within(budget, pace, config, len(dataset.splits["train"]))
     return {
         "steps": steps,
@@ -106,16 +112,21 @@ def steps_within(budget: float, pace: Pace, config: Config, training_pictures: i
 
 
 def _measure(
-    config: Config, dataset: Dataset, trainer: Trainer, budget: float, started: float
+    config: Config, dataset: Dataset, trainer: Trainer, near: Path, budget: float, started: float
 ) -> Pace:
+    """Returns the pace of the slowest process, so that all come to the same plan."""
     held_out = sum(len(split) for name, split in dataset.splits.items() if name != "train")
     evaluation = _seconds_per_evaluation(dataset, trainer)
-    saving = _seconds_per_checkpoint(config, dataset, trainer)
+    saving = _seconds_per_checkpoint(config, dataset, trainer, near)
     step = _seconds_per_step(config, dataset, trainer, most=_TIMED_SHARE * budget)
     rest = time.perf_counter() - started
     rest += trainer.train.seconds + trainer.evaluate.seconds
     rest += evaluation * held_out / len(dataset.splits["validation"])
-    return Pace(step, evaluation + saving, rest)
+    return Pace(_slowest(step), _slowest(evaluation + saving), _slowest(rest))
+
+
+def _slowest(seconds: float) -> float:
+    return max(float(word) for word in hosts.told_by_all(repr(seconds)))
 
 
 def _seconds_per_evaluation(dataset: Dataset, trainer: Trainer) -> float:
@@ -132,12 +143,14 @@ def _seconds_per_evaluation(dataset: Dataset, trainer: Trainer) -> float:
     return time.perf_counter() - start
 
 
-def _seconds_per_checkpoint(config: Config, dataset: Dataset, trainer: Trainer) -> float:
+def _seconds_per_checkpoint(
+    config: Config, dataset: Dataset, trainer: Trainer, near: Path
+) -> float:
     """Times a checkpoint to its end, though most of it goes on beside the steps that follow."""
     state = trainer.initialize()
     with (
-        tempfile.TemporaryDirectory() as folder,
-        Checkpoints(Path(folder), config.checkpoint) as checkpoints,
+        _scratch_folder(near) as folder,
+        Checkpoints(folder, config.checkpoint) as checkpoints,
     ):
         times = []
         for step in range(_SAVES):
@@ -148,23 +161,44 @@ def _seconds_per_checkpoint(config: Config, dataset: Dataset, trainer: Trainer) 
     return sum(times[1:]) / len(times[1:])  # The first also makes folders and threads.
 
 
+@contextlib.contextmanager
+def _scratch_folder(near: Path) -> Iterator[Path]:
+    """A folder on the disk that `near` will lie on, the same one for all processes."""
+    ground = next(parent for parent in near.absolute().parents if parent.exists())
+    with contextlib.ExitStack() as stack:
+        mine = ""
+        if hosts.is_first():
+            made = tempfile.TemporaryDirectory(dir=ground, prefix=".catsdogs-")
+            mine = stack.enter_context(made)
+        yield Path(hosts.told_by_all(mine)[0])
+        hosts.wait_for_all("the checkpoints that were timed are closed")
+
+
 def _seconds_per_step(config: Config, dataset: Dataset, trainer: Trainer, most: float) -> float:
     """Times steps on the run's own pictures for about `most` seconds; their state is dropped."""
-    count, start, state, last = 0, time.perf_counter(), trainer.initialize(), None
+    data, state = config.data, trainer.initialize()
+    last = _WARM_STEPS + _LEAST_TIMED_STEPS + _TIMED_STEPS
+    places = trainer.sharding.places(data.batch_size)
     batches = dataset.training.training_batches(
-        0, _WARM_STEPS + _TIMED_STEPS, config.data.batch_size, config.seed
+        0, last, data.batch_size, config.seed, data.sampling, places
     )
     with Feed(batches, trainer.sharding.batch) as feed:
-        for number, batch in enumerate(feed):
-            if number == _WARM_STEPS:
-                jax.block_until_ready(state)
-                count, start = 0, time.perf_counter()
-            state, metrics = trainer.train(state, batch)
-            if last is not None:  # One step is in flight, as in training.
-                jax.block_until_ready(last)
-            last, count = metrics["loss"], count + 1
-            enough = number >= _WARM_STEPS and count >= _LEAST_TIMED_STEPS
-            if enough and time.perf_counter() - start > most:
-                break
-        jax.block_until_ready(state)
-    return (time.perf_counter() - start) / count
+        state, _ = _timed(trainer, state, feed, _WARM_STEPS)
+        state, seconds = _timed(trainer, state, feed, _LEAST_TIMED_STEPS)
+        # All processes must take the same steps.
+        more = min(_TIMED_STEPS, int(most / _slowest(seconds)))
+        if more > _LEAST_TIMED_STEPS:
+            state, seconds = _timed(trainer, state, feed, more)
+    return seconds
+
+
+def _timed(trainer: Trainer, state: TrainState, feed: Feed, count: int) -> tuple[TrainState, float]:
+    """Takes steps; returns the state after them, and the seconds of each."""
+    start, last = time.perf_counter(), None
+    for batch in islice(feed, count):
+        state, metrics = trainer.train(state, batch)
+        if last is not None:  # One step is in flight, as in training.
+            jax.block_until_ready(last)
+        last = metrics["loss"]
+    jax.block_until_ready(state)
+    return state, (time.perf_counter() - start) / count

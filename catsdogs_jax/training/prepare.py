@@ -3,12 +3,9 @@
 import dataclasses
 from contextlib import AbstractContextManager
 
-import jax
-
 from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import Dataset
-from catsdogs_jax.errors import UserError
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.budget import PROVISIONAL_STEPS, fit_to_budget
 from catsdogs_jax.training.fastest import fastest_trainer
@@ -48,13 +45,8 @@ def prepare(
 
     fitted = folder.read_plan()
     if config.train.budget and fitted is None:
-        if hosts.several():
-            raise UserError(
-                f"train.budget is {config.train.budget}, but the {jax.process_count()} processes "
-                "would each measure another speed: give --config.train.epochs or train.steps"
-            )
         trial = trainer_of(make_plan(config, len(pictures), PROVISIONAL_STEPS))
-        fitted = fit_to_budget(config, dataset, trial, started)
+        fitted = fit_to_budget(config, dataset, trial, folder.path, started)
     plan = make_plan(config, len(pictures), fitted["steps"] if fitted else None)
     trainer = trainer_of(plan)
     formulation = dataclasses.asdict(trainer.formulation)

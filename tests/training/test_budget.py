@@ -41,12 +41,14 @@ def test_a_budget_without_room_for_a_step_names_one_with_room(tiny: Tiny) -> Non
     assert steps_within(enough, pace, config, 24) >= 1
 
 
-def test_the_pace_is_measured_on_the_runs_own_pictures(tiny: Tiny) -> None:
+def test_the_pace_is_measured_on_the_runs_own_pictures_and_disk(tiny: Tiny, tmp_path: Path) -> None:
     config = tiny(train={**TIMED, "budget": "1h"})
     dataset, sharding = load_dataset(config), make_sharding(1)
     plan = make_plan(config, 24, budget.PROVISIONAL_STEPS)
     trainer = build_trainer(config, dataset.preprocessing, sharding, plan, ())
-    found = fit_to_budget(config, dataset, trainer, time.perf_counter())
+    before = sorted(tmp_path.iterdir())
+    found = fit_to_budget(config, dataset, trainer, tmp_path / "runs/one", time.perf_counter())
+    assert sorted(tmp_path.iterdir()) == before  # What was written there is gone.
     assert found["budget"] == "1h"
     assert min(found["seconds_per_step"], found["seconds_per_evaluation"]) > 0
     assert 1 <= found["steps"] <= 3600 / found["seconds_per_step"]
@@ -71,3 +73,14 @@ def test_a_run_that_goes_on_keeps_the_steps_it_began_with(
     assert rows[-1]["step"] == 5
     # The schedule ends with the budget: a step before the end of a cosine of 5 steps.
     assert rows[-2]["learning_rate"] == pytest.approx(1e-2 * 0.0955, rel=1e-2)
+
+
+def test_processes_plan_by_the_slowest(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget.hosts, "told_by_all", lambda word: [word, "3.0", "2.0"])
+    config = tiny(train={**TIMED, "budget": "1h"})
+    dataset, sharding = load_dataset(config), make_sharding(1)
+    plan = make_plan(config, 24, budget.PROVISIONAL_STEPS)
+    trainer = build_trainer(config, dataset.preprocessing, sharding, plan, ())
+    monkeypatch.setattr(budget, "_seconds_per_checkpoint", lambda *_: 0.0)
+    found = fit_to_budget(config, dataset, trainer, Path("run"), time.perf_counter())
+    assert found["seconds_per_step"] == found["seconds_per_evaluation"] == 3.0
