@@ -17,7 +17,6 @@ from catsdogs_jax.errors import Interrupted, UserError
 _FLAGS = ("coordinator", "processes", "process_id")
 _VARIABLES = {flag: f"CATSDOGS_{flag.upper()}" for flag in _FLAGS}
 _LINGER_SECONDS = 3
-_LONGEST_WORD = 16_384
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -73,18 +72,23 @@ def in_cluster(environment: Mapping[str, str]) -> bool:
 
 
 def several() -> bool:
-    """Whether the run has several processes."""
-    return jax.process_count() > 1
+    """Whether the run has several processes; opens no device where it has not joined others."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def number() -> int:
     """Returns the number of this process, from 0."""
-    return jax.process_index()
+    return jax.process_index() if several() else 0
+
+
+def count() -> int:
+    """Returns how many processes the run has."""
+    return jax.process_count() if several() else 1
 
 
 def is_first() -> bool:
     """Whether this is the process that writes and speaks for all."""
-    return jax.process_index() == 0
+    return number() == 0
 
 
 def wait_for_all(what: str) -> None:
@@ -96,17 +100,29 @@ def wait_for_all(what: str) -> None:
 
 
 def told_by_all(word: str) -> list[str]:
-    """Returns the word of each process, cut to 16,384 bytes; all wait for the last."""
+    """Returns the word of each process; all wait for the last."""
+    told = gathered(word.encode("utf-8", "backslashreplace"))
+    return [one.decode("utf-8", "replace") for one in told]
+
+
+def gathered(mine: bytes) -> list[bytes]:
+    """Returns the bytes of each process, of any length; all wait for the last."""
     if not several():
-        return [word]
+        return [mine]
+    lengths = _gathered_rows(np.array([len(mine)], np.int32))[:, 0]
+    # Each length is a program of its own to XLA: few are asked for.
+    longest = 1 << max(10, int(lengths.max() - 1).bit_length())
+    padded = np.zeros(longest, np.uint8)
+    padded[: len(mine)] = np.frombuffer(mine, np.uint8)
+    rows = _gathered_rows(padded)
+    return [bytes(row[:length]) for row, length in zip(rows, lengths, strict=True)]
+
+
+def _gathered_rows(mine: np.ndarray) -> np.ndarray:
     from jax.experimental import multihost_utils
 
-    mine = np.zeros(_LONGEST_WORD, np.uint8)
-    text = word.encode("utf-8", "backslashreplace")[:_LONGEST_WORD]
-    mine[: len(text)] = np.frombuffer(text, np.uint8)
     with jax.transfer_guard("allow"):
-        rows = np.asarray(multihost_utils.process_allgather(mine))
-    return [bytes(row).rstrip(b"\0").decode("utf-8", "replace") for row in rows]
+        return np.asarray(multihost_utils.process_allgather(mine))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from catsdogs_jax.models import input_spec
 from catsdogs_jax.pretrained import read_weights
 from catsdogs_jax.result import Result, conclude
 from catsdogs_jax.run_folder import RunFolder
-from catsdogs_jax.training.agreement import check_same_run
+from catsdogs_jax.training.agreement import check_same_config, check_same_pictures
 from catsdogs_jax.training.announce import announce
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.finetune import begin
@@ -58,9 +58,10 @@ def train_and_evaluate(
         if hosts.is_first():
             folder.check(config)
         pretrained = read_weights(config.finetune.weights, config.model.name)
-        spec = input_spec(config.model.name)
-        dataset = load_dataset(config, mean=spec.mean, std=spec.std)
-    check_same_run(config, dataset.manifest)
+    check_same_config(config)
+    spec = input_spec(config.model.name)
+    dataset = load_dataset(config, mean=spec.mean, std=spec.std)
+    check_same_pictures(dataset.manifest)
     plan, trainer, claimed = prepare(config, folder, dataset, sharding, start)
 
     with claimed, Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:

@@ -21,11 +21,10 @@ from catsdogs_jax import coordinator, hosts, peers
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import config_to_dict
 from catsdogs_jax.data.dataset import load_dataset
-from catsdogs_jax.data.manifest import Manifest
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.train import train_and_evaluate
-from catsdogs_jax.training.agreement import check_same_run, spell
+from catsdogs_jax.training.agreement import check_same_config, check_same_pictures, spell
 from catsdogs_jax.training.sharding import make_sharding
 
 REPOSITORY = Path(__file__).parents[1]
@@ -233,20 +232,20 @@ def test_processes_with_other_configs_or_pictures_are_told_apart(
     manifest = load_dataset(config).manifest
     fewer = dataclasses.replace(manifest, pictures=manifest.pictures[1:])
     other = dataclasses.replace(config, seed=7)
-    monkeypatch.setattr(hosts, "several", lambda: True)
 
-    def exchange(theirs: Config, found: Manifest) -> None:
-        words = iter([json.dumps(config_to_dict(theirs)), spell(found)])
-        monkeypatch.setattr(hosts, "told_by_all", lambda word: [word, next(words)])
+    def exchange(theirs: str) -> None:
+        monkeypatch.setattr(hosts, "told_by_all", lambda word: [word, theirs])
 
-    exchange(config, manifest)
-    check_same_run(config, manifest)
-    exchange(other, manifest)
+    exchange(json.dumps(config_to_dict(config)))
+    check_same_config(config)
+    exchange(json.dumps(config_to_dict(other)))
     with pytest.raises(UserError, match=r"process 1 was given another config.*seed: 0 -> 7"):
-        check_same_run(config, manifest)
-    exchange(config, fewer)
+        check_same_config(config)
+    exchange(spell(manifest))
+    check_same_pictures(manifest)
+    exchange(spell(fewer))
     with pytest.raises(UserError, match=r"process 0 train 24.*process 1 train 23"):
-        check_same_run(config, manifest)
+        check_same_pictures(manifest)
 
 
 def test_a_process_reads_its_places_of_each_batch_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 
+from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.cache import on_disk
 from catsdogs_jax.data.leaks import settle_leaks
 from catsdogs_jax.data.manifest import Manifest, Picture, build_manifest
 from catsdogs_jax.data.marks import apply_marks
 from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.data.scan_shares import check_same_listing
 from catsdogs_jax.data.sources import list_source
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
@@ -42,6 +44,8 @@ def load_dataset(
 ) -> Dataset:
     """Lists, decodes, splits and checks the pictures that a config names.
 
+    Of several processes each opens a part of the files; all return the same.
+
     Args:
         config: The run.
         mean: What the model takes from the colours, see `Preprocessing`.
@@ -50,7 +54,9 @@ def load_dataset(
     Raises:
         UserError: See `sources`, `manifest`; or the batch is larger than the training split.
     """
-    listing = apply_marks(list_source(config.data), config.data.exclude, config.data.relabel)
+    with hosts.together():
+        listing = apply_marks(list_source(config.data), config.data.exclude, config.data.relabel)
+    check_same_listing(listing)
     manifest = build_manifest(listing, config.data, config.seed)
     manifest, leaks = settle_leaks(manifest, config.data.leaks)
     count = len(manifest.split("train"))
@@ -70,7 +76,8 @@ def load_dataset(
     )
     sets, margin = picture_sets(manifest, preprocessing), config.augment.margin
     room = (config.data.cache_mb, config.data.disk_cache_mb)
-    kept = keep({**sets, "train": sets["train"].larger(margin)}, *room)
+    with hosts.together():
+        kept = keep({**sets, "train": sets["train"].larger(margin)}, *room)
     splits = kept if margin == 1.0 else {**kept, "train": sets["train"]}
     return Dataset(manifest, preprocessing, splits, kept["train"], tuple(leaks))
 

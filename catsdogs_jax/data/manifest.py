@@ -10,7 +10,7 @@ from typing import Any
 
 from catsdogs_jax.config import DataConfig
 from catsdogs_jax.data.scan import Scanned
-from catsdogs_jax.data.scan_index import scan_folder
+from catsdogs_jax.data.scan_shares import scan_in_shares
 from catsdogs_jax.data.sources import SPLITS, Example, Listing
 from catsdogs_jax.data.split import hold_out
 from catsdogs_jax.errors import UserError, nearest
@@ -152,9 +152,9 @@ def scan_listing(listing: Listing) -> ScannedListing:
     Raises:
         UserError: Not one file can be read.
     """
-    files = (example.file for example in listing.examples)
+    files = [example.file for example in listing.examples]
     if listing.facts is None:
-        results = scan_folder(listing.root, files)
+        results = scan_in_shares(listing.root, files)
     else:
         results = (listing.facts[file] for file in files)
     readable, quarantined = [], list(listing.quarantined)

@@ -10,14 +10,12 @@ from catsdogs_jax.data.manifest import Manifest
 from catsdogs_jax.errors import UserError
 
 
-def check_same_run(config: Config, manifest: Manifest) -> None:
-    """Checks that every process was given the same config and finds the same pictures.
+def check_same_config(config: Config) -> None:
+    """Checks that every process was given the same config.
 
     Raises:
-        UserError: In every process, naming one that differs from the first, and in what.
+        UserError: In every process, naming one that differs, and in what.
     """
-    if not hosts.several():
-        return
     tree = config_to_dict(config)
     for process, word in enumerate(hosts.told_by_all(json.dumps(tree))):
         if lines := differing_keys(tree, json.loads(word)):
@@ -25,6 +23,14 @@ def check_same_run(config: Config, manifest: Manifest) -> None:
                 f"process {process} was given another config than process {hosts.number()} "
                 f"({'; '.join(lines)}): give all the same file and flags"
             )
+
+
+def check_same_pictures(manifest: Manifest) -> None:
+    """Checks that every process has the same pictures.
+
+    Raises:
+        UserError: In every process, naming one that differs from the first, and in what.
+    """
     found = hosts.told_by_all(spell(manifest))
     for process, word in enumerate(found):
         if word != found[0]:
