@@ -90,14 +90,14 @@ def assert_same_rows(found: list[dict[str, Any]], expected: list[dict[str, Any]]
         assert one == pytest.approx(other, rel=1e-5)
 
 
-def test_two_processes_train_as_one_stop_together_and_one_goes_on(
+def test_eight_processes_train_as_one_stop_together_and_one_goes_on(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
-    run = launched(tmp_path, config_of(tiny, devices=2), processes=2)
+    run = launched(tmp_path, config_of(tiny, devices=8), processes=8)
     until_rows(run, tmp_path / "run", 4)
     said = stopped(run)
-    assert said.count("device    2 x") == 1  # One speaks.
-    assert said.count("stopped by signal 15: saved after step") == 2
+    assert said.count("device    8 x") == 1  # One speaks.
+    assert said.count("stopped by signal 15: saved after step") == 8
 
     with pytest.raises(Interrupted):
         train_and_evaluate(config_of(tiny, devices=1), tmp_path / "alone", StopAfter(21))
@@ -111,7 +111,7 @@ def test_two_processes_train_as_one_stop_together_and_one_goes_on(
         train_and_evaluate(config, tmp_path / "run", StopAfter(steps[-1] + 1))
 
 
-def test_when_one_of_four_freezes_the_others_end_and_two_go_on(
+def test_when_one_of_four_freezes_the_others_end_and_two_go_on_and_then_four_again(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
     run = launched(tmp_path, config_of(tiny, devices=4), processes=4)
@@ -129,11 +129,12 @@ def test_when_one_of_four_freezes_the_others_end_and_two_go_on(
     named = re.findall(r"error: process (\d) .*pid (\d+)\) has not been heard of for 30 s", said)
     assert named == [("2", str(frozen))] * 3
 
-    before = len(rows_of(tmp_path / "run", STEPS))
-    run = launched(tmp_path, config_of(tiny, devices=2), processes=2)
-    until_rows(run, tmp_path / "run", before + 4)
-    stopped(run)
-    rows = rows_of(tmp_path / "run", STEPS)[: before + 4]
+    for processes in (2, 4):
+        count = len(rows_of(tmp_path / "run", STEPS)) + 4
+        run = launched(tmp_path, config_of(tiny, devices=processes), processes)
+        until_rows(run, tmp_path / "run", count)
+        stopped(run)
+    rows = rows_of(tmp_path / "run", STEPS)[:count]
     stop = StopAfter(rows[-1]["step"] + 1)
     with pytest.raises(Interrupted):
         train_and_evaluate(config_of(tiny, devices=1), tmp_path / "alone", stop)
