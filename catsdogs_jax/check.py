@@ -1,6 +1,7 @@
 """Looks before a run, or packs: python -m catsdogs_jax.check DIR [--pack], or --augment CONFIG."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +58,14 @@ def pack_pictures(pictures: str, flags: argparse.Namespace) -> None:
         raise UserError("--shards and --workers must be at least 1, and --pack-size at least 8")
     squares = Squares(flags.pack_size, flags.pack_resize) if decoded else None
     options = PackOptions(flags.pack_format, flags.shards, squares, flags.workers)
-    index = pack(list_labelled(pictures), Path(flags.pack), options)
+    out = Path(flags.pack)
+    crew = None
+    if flags.beam is not None:
+        from catsdogs_jax.data.pack_beam import BeamCrew
+
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        crew = BeamCrew(shlex.split(flags.beam), out.absolute().parent)
+    index = pack(list_labelled(pictures), out, options, crew)
     for split, found in index["splits"].items():
         classes = ", ".join(f"{name} {count:,}" for name, count in found["classes"].items())
         print(f"{split}: {found['pictures']:,} pictures ({classes})")
@@ -93,6 +101,12 @@ def _add_pack_flags(made: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--shards", type=int, help="of each split [one for 256 MiB]")
     group.add_argument("--workers", type=int, help="processes [one for each core]")
+    group.add_argument(
+        "--beam",
+        metavar="OPTIONS",
+        help="scan and write by Apache Beam with these options of its own, as "
+        "'--runner=FlinkRunner --flink_master=HOST:8081'; '' is this machine",
+    )
 
 
 def main(argv: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,15 +146,23 @@ class ScannedListing:
     quarantined: tuple[tuple[str, str], ...]
 
 
-def scan_listing(listing: Listing) -> ScannedListing:
+Scan = Callable[[Path, Sequence[str]], Iterable[Scanned | str]]
+"""From a folder and files in it to what each is, in order."""
+
+
+def scan_listing(listing: Listing, scan: Scan = scan_in_shares) -> ScannedListing:
     """Opens every file of a listing that was not opened before, or has changed since.
+
+    Args:
+        listing: What to open.
+        scan: How; the default knows what has changed, and shares the work among processes.
 
     Raises:
         UserError: Not one file can be read.
     """
     files = [example.file for example in listing.examples]
     if listing.facts is None:
-        results = scan_in_shares(listing.root, files)
+        results = scan(listing.root, files)
     else:
         results = (listing.facts[file] for file in files)
     readable, quarantined = [], list(listing.quarantined)

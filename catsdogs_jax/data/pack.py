@@ -10,16 +10,18 @@ import multiprocessing
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import catsdogs_jax
 from catsdogs_jax.data.containers import Container
 from catsdogs_jax.data.manifest import ScannedListing, scan_listing
 from catsdogs_jax.data.records import FORMAT, INDEX, VERSION, read_index
+from catsdogs_jax.data.scan import Scanned
+from catsdogs_jax.data.scan_shares import scan_in_shares
 from catsdogs_jax.data.shards import Job, Row, Squares, prepare_worker, write_shard
 from catsdogs_jax.data.sources import Listing
 from catsdogs_jax.errors import UserError
@@ -48,7 +50,58 @@ class PackOptions:
     workers: int | None = None
 
 
-def pack(listing: Listing, out: Path, options: PackOptions) -> Mapping[str, Any]:
+class Crew(Protocol):
+    """Who does the work."""
+
+    def scan(self, root: Path, files: Sequence[str]) -> Iterable[Scanned | str]:
+        """Returns what each file is, in order."""
+        ...
+
+    def write(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+        """Writes shards; returns what the index says of each."""
+        ...
+
+
+class LocalCrew:
+    """Processes on this machine.
+
+    Args:
+        workers: How many write; none: one for each core.
+    """
+
+    def __init__(self, workers: int | None = None):
+        self._workers = workers or os.cpu_count() or 1
+
+    def scan(self, root: Path, files: Sequence[str]) -> Iterable[Scanned | str]:
+        """Reads what is new or has changed."""
+        return scan_in_shares(root, files)
+
+    def write(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+        """Writes shards side by side.
+
+        Raises:
+            UserError: A process was killed; or see `write_shard`.
+        """
+        workers = min(self._workers, len(jobs))
+        if workers == 1:
+            return [write_shard(job) for job in jobs]
+        # Not forked: JAX has threads, and a copy of their locks would hang.
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, context, prepare_worker)
+        try:
+            return list(pool.map(write_shard, jobs))
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that wrote a shard was killed, as happens when memory is short: give "
+                "the same command again, with fewer --workers; what was finished is kept"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def pack(
+    listing: Listing, out: Path, options: PackOptions, crew: Crew | None = None
+) -> Mapping[str, Any]:
     """Packs every usable picture of a listing into shards.
 
     The shards are made in `.NAME.packing` beside `out`, which is renamed at the end. The same call
@@ -60,6 +113,7 @@ def pack(listing: Listing, out: Path, options: PackOptions) -> Mapping[str, Any]
         listing: The pictures.
         out: The folder to make.
         options: How.
+        crew: Who scans and writes; none: processes on this machine.
 
     Returns:
         The index, as in `records.json`.
@@ -72,7 +126,8 @@ def pack(listing: Listing, out: Path, options: PackOptions) -> Mapping[str, Any]
         raise UserError(f"{str(listing.root)!r} is a pack: pack the folder that it was made of")
     if out.absolute().is_relative_to(listing.root.absolute()):
         raise UserError(f"--pack {out} is inside {listing.root}: choose a folder beside it")
-    scanned = scan_listing(listing)
+    crew = crew or LocalCrew(options.workers)
+    scanned = scan_listing(listing, crew.scan)
     classes = sorted({name for example, _ in scanned.readable for name in example.labels})
     # In the order of the hashes: whoever reads a shard from front to end meets all classes.
     rows = sorted(_rows(scanned), key=lambda row: (row["split"], row["content_hash"], row["file"]))
@@ -85,7 +140,7 @@ def pack(listing: Listing, out: Path, options: PackOptions) -> Mapping[str, Any]
             _empty(draft)
             (draft / _PLAN).write_text(plan)
         jobs = list(_jobs(listing.root, draft, rows, classes, options))
-        facts = _write_all(jobs, options.workers or os.cpu_count() or 1)
+        facts = crew.write(jobs)
         index = _index(listing, scanned, options, classes, rows, facts, plan)
         text = json.dumps(index, indent=1) + "\n"
         kept = {name for shard in facts for name in (shard["file"], shard["table"])}
@@ -160,23 +215,6 @@ def _bytes_of(root: Path, rows: Sequence[Row]) -> int:
         with contextlib.suppress(OSError):  # It is told of when it is packed.
             total += os.stat(root / row["file"]).st_size
     return total
-
-
-def _write_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
-    if min(workers, len(jobs)) == 1:
-        return [write_shard(job) for job in jobs]
-    # Not forked: JAX has threads, and a copy of their locks would hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, prepare_worker)
-    try:
-        return list(pool.map(write_shard, jobs))
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a process that wrote a shard was killed, as happens when memory is short: give the "
-            "same command again, with fewer --workers; what was finished is kept"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _index(

@@ -28,8 +28,8 @@ def scan_in_shares(root: Path, files: Sequence[str]) -> Iterable[Scanned | str]:
     count = hosts.count()
     if count == 1:
         return scan_folder(root, files)
-    mine = _pack(scan_folder(root, files[hosts.number() :: count]))
-    shares = [_unpack(share) for share in hosts.gathered(mine)]
+    mine = packed(scan_folder(root, files[hosts.number() :: count]))
+    shares = [unpacked(share) for share in hosts.gathered(mine)]
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(*shares))
     return itertools.islice(in_turn, len(files))
 
@@ -63,12 +63,14 @@ def check_same_listing(listing: Listing) -> None:
             )
 
 
-def _pack(results: Iterable[Scanned | str]) -> bytes:
+def packed(results: Iterable[Scanned | str]) -> bytes:
+    """Returns results of a scan as bytes."""
     rows = [one if isinstance(one, str) else dataclasses.astuple(one) for one in results]
     return zlib.compress(json.dumps(rows).encode(), 1)
 
 
-def _unpack(data: bytes) -> list[Scanned | str]:
+def unpacked(data: bytes) -> list[Scanned | str]:
+    """Reads what `packed` returned."""
     return [
         row if isinstance(row, str) else Scanned(*row) for row in json.loads(zlib.decompress(data))
     ]

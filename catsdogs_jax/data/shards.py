@@ -65,6 +65,11 @@ class Job:
         """Name of the file that lists the pictures of the shard."""
         return f"{self.name}.pictures.jsonl.gz"
 
+    @property
+    def facts(self) -> Path:
+        """The file with what the index says of the shard; there when the shard is whole."""
+        return self.folder / f"{self.name}.facts.json"
+
 
 def prepare_worker() -> None:
     """Sets up a process that writes shards: it ends with its parent, and leaves Ctrl-C to it."""
@@ -88,8 +93,7 @@ def write_shard(job: Job) -> dict[str, Any]:
     Raises:
         UserError: A picture is not any more what the scan saw.
     """
-    facts_path = job.folder / f"{job.name}.facts.json"
-    if (done := _finished(job, facts_path)) is not None:
+    if (done := _finished(job)) is not None:
         return done
     draft = job.folder / f".{job.name}.draft"
     rows = _write_records(job, draft)
@@ -108,7 +112,7 @@ def write_shard(job: Job) -> dict[str, Any]:
         "table_sha256": file_hash(job.folder / job.table),
     }
     draft.write_text(json.dumps(facts), encoding="utf-8")
-    _settle(draft, facts_path)
+    _settle(draft, job.facts)
     return facts
 
 
@@ -121,10 +125,10 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _finished(job: Job, facts_path: Path) -> dict[str, Any] | None:
-    if not facts_path.is_file():
+def _finished(job: Job) -> dict[str, Any] | None:
+    if not job.facts.is_file():
         return None
-    facts = json.loads(facts_path.read_text(encoding="utf-8"))
+    facts = json.loads(job.facts.read_text(encoding="utf-8"))
     for name, key in ((job.name, "sha256"), (job.table, "table_sha256")):
         path = job.folder / name
         if not path.is_file() or file_hash(path) != facts[key]:

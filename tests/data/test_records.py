@@ -278,18 +278,14 @@ def test_a_changed_record_is_not_trained_on(records: Path, tmp_path: Path) -> No
         read_picture(other, listing.examples[0].file, "0" * 64)
 
 
-def test_a_picture_that_changes_while_it_is_packed_stops_it(
-    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = packing._write_all
+def test_a_picture_that_changes_while_it_is_packed_stops_it(colours: Path, tmp_path: Path) -> None:
+    class Late(packing.LocalCrew):
+        def write(self, jobs: Any) -> list[dict[str, Any]]:
+            (colours / "train/red/3.png").write_bytes(b"other")
+            return super().write(jobs)
 
-    def late(jobs: Any, workers: int) -> list[dict[str, Any]]:
-        (colours / "train/red/3.png").write_bytes(b"other")
-        return write(jobs, workers)
-
-    monkeypatch.setattr(packing, "_write_all", late)
     with pytest.raises(UserError, match=r"3\.png' changed while it was packed"):
-        pack(list_folder(colours), tmp_path / "out", ONE)
+        pack(list_folder(colours), tmp_path / "out", ONE, Late())
     assert not (tmp_path / "out").exists()
 
 

@@ -1,0 +1,88 @@
+"""Packs by Apache Beam, on many machines: a block of files, or a shard, is an element.
+
+The engine of TFDS too. Workers see the pictures and the pack under the same paths, on a disk that
+all share, and leave what they made there: results that no runner has to carry. Which runner, and
+where, is said by Beam's own options (https://beam.apache.org/documentation/runners/).
+"""
+
+import functools
+import importlib
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from catsdogs_jax.data.scan import Scanned, scan_files
+from catsdogs_jax.data.scan_shares import packed, unpacked
+from catsdogs_jax.data.shards import Job, write_shard
+from catsdogs_jax.errors import UserError
+
+_BLOCK = 500
+"""Files of an element of a scan."""
+
+_SAID = re.compile(r"UserError: (.+)")
+
+
+class BeamCrew:
+    """Scans pictures and writes shards as pipelines.
+
+    Args:
+        options: Options of Beam, as `--runner=FlinkRunner`; none: on this machine.
+        shared: A folder that every worker sees, on the disk of the pack.
+
+    Raises:
+        UserError: Beam is not installed.
+    """
+
+    def __init__(self, options: Sequence[str], shared: Path):
+        try:
+            self._beam = importlib.import_module("apache_beam")
+        except ImportError as error:
+            raise UserError(
+                "--beam needs Apache Beam: pip install 'catsdogs-jax[beam,records]'"
+            ) from error
+        self._options, self._shared = list(options), shared
+
+    def scan(self, root: Path, files: Sequence[str]) -> Iterator[Scanned | str]:
+        """Yields what is found in each file, in order.
+
+        Raises:
+            UserError: The pipeline failed.
+        """
+        starts = range(0, len(files), _BLOCK)
+        with tempfile.TemporaryDirectory(dir=self._shared, prefix=".scan-") as folder:
+            blocks = [(start, files[start : start + _BLOCK]) for start in starts]
+            self._run(blocks, functools.partial(_scan_block, str(root.absolute()), folder))
+            for start in starts:
+                yield from unpacked((Path(folder) / str(start)).read_bytes())
+
+    def write(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+        """Writes shards; returns what the index says of each.
+
+        Raises:
+            UserError: A picture has changed, or the pipeline failed.
+        """
+        self._run(jobs, write_shard)
+        return [json.loads(job.facts.read_text(encoding="utf-8")) for job in jobs]
+
+    def _run(self, elements: Iterable[Any], work: Callable[[Any], object]) -> None:
+        beam = self._beam
+        try:
+            options = beam.options.pipeline_options.PipelineOptions(self._options)
+            with beam.Pipeline(options=options) as pipeline:
+                spread = pipeline | beam.Create(list(elements)) | beam.Reshuffle()
+                _ = spread | beam.Map(work)
+        except Exception as error:  # Of the runner, which wraps what a worker has raised.
+            said = _SAID.findall(str(error))
+            why = said[-1] if said else (str(error).splitlines() or [type(error).__name__])[-1]
+            raise UserError(f"--beam: {why}") from error
+
+
+def _scan_block(root: str, folder: str, block: tuple[int, Sequence[str]]) -> None:
+    start, files = block
+    results = packed(scan_files(Path(root) / file for file in files))
+    draft = Path(folder) / f".{start}"
+    draft.write_bytes(results)  # Renamed, as a runner may do the same element twice.
+    draft.replace(Path(folder) / str(start))

@@ -1,0 +1,60 @@
+"""Promises of packing by Apache Beam: the same pack, and errors of its workers in one line.
+
+Beam has an environment of its own (the group `beam`), as it wants older releases of what the
+others use: CATSDOGS_REQUIRE_BEAM=1 says that this is it.
+"""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from catsdogs_jax import check
+from catsdogs_jax.data.pack import PackOptions, pack
+from catsdogs_jax.data.pack_beam import BeamCrew
+from catsdogs_jax.data.sources import list_folder
+from catsdogs_jax.errors import UserError
+
+THERE = importlib.util.find_spec("apache_beam") is not None
+WITH_BEAM = pytest.mark.skipif(
+    not THERE and os.environ.get("CATSDOGS_REQUIRE_BEAM") != "1", reason="needs the group beam"
+)
+TWO_PROCESSES = "--direct_num_workers=2 --direct_running_mode=multi_processing"
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Of Beam.
+
+
+@WITH_BEAM
+@pytest.mark.parametrize("options", ["", TWO_PROCESSES])
+def test_a_pack_by_beam_is_that_of_one_machine(colours: Path, tmp_path: Path, options: str) -> None:
+    (colours / "train/red/broken.png").write_bytes(b"no picture")
+    listing = list_folder(colours)
+    alone = pack(listing, tmp_path / "alone", PackOptions(shards=2, workers=1))
+    check.main([str(colours), "--pack", str(tmp_path / "beam"), "--shards=2", "--beam", options])
+    assert json.loads((tmp_path / "beam/records.json").read_text()) == alone
+    assert alone["quarantined"]
+    for path in (tmp_path / "alone").iterdir():
+        assert (tmp_path / "beam" / path.name).read_bytes() == path.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} >= {"alone", "beam"}
+    assert not list(tmp_path.glob(".*"))  # Neither a draft nor a scan is left.
+
+
+@WITH_BEAM
+def test_a_picture_that_changes_meanwhile_is_told_in_one_line(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = BeamCrew([], tmp_path)
+    listing = list_folder(colours)
+    found = list(crew.scan(colours, [example.file for example in listing.examples]))
+    (colours / listing.examples[0].file).write_bytes(b"another")
+    monkeypatch.setattr(crew, "scan", lambda *_: found)
+    with pytest.raises(UserError, match=r"--beam: '.*' changed while it was packed \(its content"):
+        pack(listing, tmp_path / "out", PackOptions(), crew)
+
+
+@pytest.mark.skipif(THERE, reason="Beam is there")
+def test_without_beam_its_extra_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pip install 'catsdogs-jax\[beam,records\]'"):
+        BeamCrew([], tmp_path)
