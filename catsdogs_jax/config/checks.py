@@ -46,6 +46,11 @@ def check_together(config: Config) -> None:
         if name not in TRACKERS:
             hint = nearest(name, list(TRACKERS))
             raise UserError(f"records.trackers is {name!r}, not of {', '.join(TRACKERS)}.{hint}")
+    if config.data.stream and (config.data.source != "records" or "://" not in config.data.dir):
+        raise UserError(
+            "data.stream reads the records of a bucket: --config.data.source=records "
+            f"--config.data.dir=gs://..., not {config.data.source} in {config.data.dir!r}"
+        )
     for rule in config.mesh.fsdp_rules:
         parse_rule(rule)
     shares = config.data.validation_share + config.data.test_share

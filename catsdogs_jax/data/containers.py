@@ -121,6 +121,23 @@ class _ArrayRecordReader:
         return record
 
 
+class FarReader:
+    """Reads a TFRecord shard behind a URL: one request for a record, and no other byte.
+
+    Args:
+        url: Of the shard.
+    """
+
+    def __init__(self, url: str):
+        self._url = url
+
+    def read(self, place: int, size: int) -> bytes:
+        """Returns the record at a place, see `Reader`."""
+        from catsdogs_jax.data.remote import read_url  # fsspec is slow to import.
+
+        return read_url(self._url, place, place + size)
+
+
 class _TFRecordWriter:
     def __init__(self, path: Path):
         from catsdogs_jax.data.tensorflow import tf

@@ -40,6 +40,12 @@ def read_picture(root: Path, file: str, content_hash: str) -> bytes:
     return data
 
 
+def far(root: Path) -> bool:
+    """Whether each picture is a request to a store, for whose answer a thread waits."""
+    pack = pack_at(root)
+    return pack is not None and pack.far
+
+
 def changed(file: str, why: str) -> UserError:
     """Returns the error of a picture that is not what it was."""
     return UserError(

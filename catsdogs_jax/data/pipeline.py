@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from catsdogs_jax.data.contents import changed, read_picture
+from catsdogs_jax.data.contents import changed, far, read_picture
 from catsdogs_jax.data.decode import BadPicture, decode_square
 from catsdogs_jax.data.groups import groups_by_rarest
 from catsdogs_jax.data.manifest import Picture
@@ -32,6 +32,7 @@ _BATCHES_DECODED_AT_ONCE = 2
 _DECODED_AT_ONCE = 64
 _ALIGNMENT = 64
 _THREADS = os.cpu_count() or 1
+_WAITING_THREADS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,10 +205,13 @@ class _Decoding:
         size = pictures.preprocessing.image_size
         self._pictures, self._indices = pictures, indices
         self._images = aligned_empty((len(indices), size, size, 3))
-        self._parts = [_threads().submit(self._decode, k) for k in range(_THREADS)]
+        # Who waits for a store leaves his core to others.
+        self._share = _WAITING_THREADS if far(pictures.root) else _THREADS
+        threads = _threads(self._share)
+        self._parts = [threads.submit(self._decode, k) for k in range(self._share)]
 
     def _decode(self, first: int) -> None:
-        for place in range(first, len(self._indices), _THREADS):
+        for place in range(first, len(self._indices), self._share):
             self._images[place] = self._pictures.read(self._indices[place])
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
@@ -226,5 +230,5 @@ def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
 
 
 @functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="decode")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from catsdogs_jax.config import DataConfig
-from catsdogs_jax.data.containers import CONTAINERS, Container, Reader, open_reader
+from catsdogs_jax.data.containers import CONTAINERS, Container, FarReader, Reader, open_reader
 from catsdogs_jax.data.places import cache_folder
 from catsdogs_jax.data.scan import Scanned
 from catsdogs_jax.data.shards import Row, file_hash
@@ -27,6 +27,7 @@ FORMAT = "catsdogs_jax records"
 VERSION = 1
 
 _FETCHERS = 8
+_STORE = "store.url"
 _FACTS = tuple(field.name for field in dataclasses.fields(Scanned))
 
 
@@ -34,13 +35,15 @@ def list_records(config: DataConfig) -> Listing:
     """Lists the pictures of a pack, with all that is known of them: none is opened.
 
     Args:
-        config: `dir` is a folder, or the URL of one, which is copied into the cache first.
+        config: `dir` is a folder, or the URL of one, which is copied into the cache first; its
+            shards are not where `stream` says so.
 
     Raises:
         UserError: There is no pack, it is not whole, or it holds squares that do not fit the
             config.
     """
-    root = _fetched(config.dir) if "://" in config.dir else Path(config.dir)
+    far = "://" in config.dir
+    root = _fetched(config.dir, config.stream) if far else Path(config.dir)
     index = read_index(root)
     squares = index["squares"]
     if squares and squares["resize"] != config.resize:
@@ -59,7 +62,8 @@ def list_records(config: DataConfig) -> Listing:
 def list_pack(root: Path) -> Listing:
     """Lists the pictures of a local pack, see `list_records`."""
     index = read_index(root)
-    _check_shards(root, index)
+    if store_of(root) is None:
+        _check_shards(root, index)
     examples, facts = [], {}
     for _, row in _rows(root, index):
         examples.append(Example(row["file"], tuple(row["labels"]), row["split"] or None))
@@ -128,8 +132,14 @@ def _rows(root: Path, index: Mapping[str, Any]) -> Iterator[tuple[int, Row]]:
             yield number, json.loads(line)
 
 
+def store_of(root: Path) -> str | None:
+    """Returns the URL whose shards are read from afar for a pack; none if they are here."""
+    path = root / _STORE
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
 class Pack:
-    """Random access to the files of a local pack, from any thread.
+    """Random access to the files of a pack, from any thread.
 
     Args:
         root: The folder.
@@ -140,7 +150,9 @@ class Pack:
 
     def __init__(self, root: Path):
         index = read_index(root)
-        _check_shards(root, index)
+        self._store = store_of(root)
+        if self._store is None:
+            _check_shards(root, index)
         self._root = root
         self._container: Container = index["container"]
         self._shards: Sequence[str] = [shard["file"] for shard in index["shards"]]
@@ -153,6 +165,11 @@ class Pack:
         found.sort()
         self._files = [file for file, *_ in found]
         self._places = np.array([place for _, *place in found], np.int64).reshape(-1, 4)
+
+    @property
+    def far(self) -> bool:
+        """Whether the records are read from a store."""
+        return self._store is not None
 
     def read(self, file: str) -> bytes:
         """Returns the bytes of a picture.
@@ -176,13 +193,17 @@ class Pack:
     def where(self, file: str) -> str:
         """Returns the path of the shard that holds a file."""
         at = bisect.bisect_left(self._files, file)
-        return str(self._root / self._shards[int(self._places[at, 0])])
+        return f"{self._store or self._root}/{self._shards[int(self._places[at, 0])]}"
 
     def _reader(self, shard: int) -> Reader:
         with self._opening:
             if shard not in self._readers:
-                path = self._root / self._shards[shard]
-                self._readers[shard] = open_reader(self._container, path)
+                name = self._shards[shard]
+                self._readers[shard] = (
+                    FarReader(f"{self._store}/{name}")
+                    if self._store
+                    else open_reader(self._container, self._root / name)
+                )
             return self._readers[shard]
 
 
@@ -196,10 +217,11 @@ def _short(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
-def _fetched(url: str) -> Path:
+def _fetched(url: str, stream: bool) -> Path:
     """Copies a pack from a store into the cache, unless it is there; returns the folder.
 
-    Each file gets its name when its hash is right, and the index comes last.
+    Each file gets its name when its hash is right, and the index comes last. Of a pack that is
+    streamed the index and the tables are copied, and the URL is written beside them.
     """
     from catsdogs_jax.data.remote import fetch_url, read_url  # fsspec is slow to import.
 
@@ -209,7 +231,14 @@ def _fetched(url: str) -> Path:
     except OSError as error:
         raise UserError(f"no {INDEX} at {url!r} ({_short(error)}): check the name") from error
     index = _parse(text, f"{url}/{INDEX}")
-    folder = cache_folder() / "records" / hashlib.sha256(text).hexdigest()[:32]
+    if stream and index["container"] != "tfrecord":
+        raise UserError(
+            f"data.stream reads TFRecord shards, but {url!r} has {index['container']}: pack with "
+            "--pack-format tfrecord, or leave data.stream out, which copies the shards first"
+        )
+    kind = "streams" if stream else "records"
+    name = hashlib.sha256(text + (url.encode() if stream else b"")).hexdigest()[:32]
+    folder = cache_folder() / kind / name
     folder.mkdir(parents=True, exist_ok=True)
 
     def fetch(name: str, digest: str, size: int | None) -> None:
@@ -221,10 +250,13 @@ def _fetched(url: str) -> Path:
                 raise UserError(f"{url}/{name} is broken (SHA-256): copy the pack there again")
             draft.replace(path)
 
-    wanted = [(shard["file"], shard["sha256"], shard["bytes"]) for shard in index["shards"]]
+    shards = () if stream else index["shards"]
+    wanted = [(shard["file"], shard["sha256"], shard["bytes"]) for shard in shards]
     wanted += [(shard["table"], shard["table_sha256"], None) for shard in index["shards"]]
     with ThreadPoolExecutor(_FETCHERS) as pool:
         list(pool.map(lambda file: fetch(*file), wanted))
+    if stream:
+        (folder / _STORE).write_text(url, encoding="utf-8")
     with fetch_url(f"{url}/{INDEX}", folder) as draft:
         draft.replace(folder / INDEX)
     return folder

@@ -28,8 +28,8 @@ def is_url(name: str) -> bool:
     return bool(_URL.match(name))
 
 
-def read_url(url: str) -> bytes:
-    """Reads a file.
+def read_url(url: str, start: int | None = None, end: int | None = None) -> bytes:
+    """Reads a file, or its bytes from `start` to `end` - 1.
 
     Raises:
         UserError: No file system is known for the scheme, or its package is missing.
@@ -37,7 +37,7 @@ def read_url(url: str) -> bytes:
     """
     files, path = _file_system(url), _path(url)
     try:
-        return files.cat_file(path)
+        return files.cat_file(path, start=start, end=end)
     except OSError:
         raise
     except Exception as error:  # Each package has exceptions of its own.

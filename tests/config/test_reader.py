@@ -92,6 +92,7 @@ def test_an_override_is_read_by_the_type_of_its_key(
         ({"augment.hue": "0.7"}, ["augment.hue", "0.7", "at most 0.5"]),
         ({"augment.policy": "trivia"}, ["'trivia'", "'trivial'", "randaugment"]),
         ({"augment.mixup": "1", "data.batch_size": "1"}, ["augment.mixup", "batch_size=2"]),
+        ({"data.stream": "true", "data.dir": "pets"}, ["data.stream", "'pets'", "gs://"]),
         ({"train.learning_rate": "nan"}, ["'nan'", "a number"]),
         ({"train.learning_rate": "1e999"}, ["inf", "finite"]),
         ({"train.ema_decay": "1"}, ["1.0", "below 1"]),

@@ -310,6 +310,36 @@ def test_a_pack_in_a_store_is_copied_once(
         data_of(tiny, "memory://bucket/pictures")  # type: ignore[arg-type]
 
 
+def test_a_pack_in_a_store_is_streamed_record_by_record(
+    tiny: Tiny, colours: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CATSDOGS_CACHE", str(tmp_path / "cache"))
+    pack(list_folder(colours), tmp_path / "records", PackOptions("tfrecord", 2, workers=1))
+    store = fsspec.filesystem("memory")
+    store.put(str(tmp_path / "records"), "/bucket/streamed", recursive=True)
+    source = {"cache_mb": 0, "disk_cache_mb": 0, "stream": True}
+    here = data_of(tiny, "memory://bucket/streamed", **source)  # type: ignore[arg-type]
+    there = data_of(tiny, tmp_path / "records")
+    assert here.manifest.pictures == there.manifest.pictures
+    for found, expected in zip(batches(here), batches(there), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert not list((tmp_path / "cache").rglob("*.tfrecord"))
+
+    shard = "/bucket/streamed/train-00000-of-00002.tfrecord"
+    store.pipe(shard, bytes(len(store.cat(shard))))
+    with pytest.raises(UserError, match=r"in shard 'memory://bucket/streamed/train-.* is not what"):
+        batches(here)
+    store.rm(shard)
+    with pytest.raises(UserError, match=r"shard 'memory://.*00000-of-00002.tfrecord' cannot be"):
+        batches(here)
+
+
+def test_only_tfrecord_is_streamed(tiny: Tiny, records: Path) -> None:
+    fsspec.filesystem("memory").put(str(records), "/bucket/arrays", recursive=True)
+    with pytest.raises(UserError, match=r"has array_record: pack with --pack-format tfrecord"):
+        data_of(tiny, "memory://bucket/arrays", stream=True)  # type: ignore[arg-type]
+
+
 def test_other_commands_take_a_pack_for_a_folder(records: Path, colours: Path) -> None:
     assert len(list_labelled(records).examples) == 33
     with pytest.raises(UserError, match="data.source=records"):
