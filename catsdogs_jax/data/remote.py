@@ -20,6 +20,9 @@ _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _MAGIC = re.compile(r"[*?\[]")
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
 _LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_VERSIONS = ("size", "generation", "etag", "ETag", "md5Hash", "LastModified", "mtime", "created")
+"""What the stores call the version of a file, and its time."""
+
 _EXTRAS = {"gs": "gcs", "gcs": "gcs"}
 
 
@@ -85,6 +88,26 @@ def list_url(url: str) -> Iterator[str]:
         raise
     except Exception as error:
         raise UserError(f"cannot list {url!r}: {error}; check the name and your rights") from error
+
+
+def tags_below(url: str) -> dict[str, str]:
+    """Returns the paths of the files below a URL, and for each what changes with its content.
+
+    Raises:
+        UserError: As `read_url`, or the store does not answer.
+    """
+    files, path = _file_system(url), _path(url)
+    try:
+        found = files.find(path, detail=True)
+    except Exception as error:
+        raise UserError(f"cannot list {url!r}: {error}; check the name and your rights") from error
+    return {
+        name.removeprefix(path).lstrip("/"): " ".join(
+            str(facts[key]) for key in _VERSIONS if facts.get(key) is not None
+        )
+        for name, facts in found.items()
+        if not name.endswith("/")  # Some stores keep a marker for a folder.
+    }
 
 
 def _walk(files: Any, folder: str) -> Iterator[str]:

@@ -81,7 +81,7 @@ def list_source(config: DataConfig) -> Listing:
         UserError: The folder or table is missing, empty or ambiguous.
     """
     if config.source == "table":
-        return list_table(Path(config.table), Path(config.dir) if config.dir else None)
+        return list_table(Path(config.table), _here(config.dir) if config.dir else None)
     if config.source == "tfds":
         from catsdogs_jax.data import tfds
 
@@ -92,7 +92,16 @@ def list_source(config: DataConfig) -> Listing:
         return records.list_records(config)
     if config.source == "drawn":
         return _list_drawn(config)
-    return list_folder(Path(config.dir), asked=config.dir)
+    return list_folder(_here(config.dir), asked=config.dir)
+
+
+def _here(folder: str) -> Path:
+    """Returns a folder on this machine: itself, or the copy of what is behind a URL."""
+    if "://" not in folder:
+        return Path(folder)
+    from catsdogs_jax.data.mirror import mirrored  # fsspec is slow to import.
+
+    return mirrored(folder)
 
 
 def _list_drawn(config: DataConfig) -> Listing:
@@ -179,18 +188,22 @@ def _labelled_files(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def list_labelled(path: str | Path) -> Listing:
-    """Lists the labelled pictures of a folder, a table (.csv, .jsonl) or a local pack of records.
+    """Lists the labelled pictures of a folder, a table (.csv, .jsonl) or a pack of records.
+
+    Args:
+        path: A path; or the URL of a folder or a pack, which is copied into the cache.
 
     Raises:
         UserError: As `list_folder`, `list_table` and `records.list_pack`.
     """
-    if (Path(path) / PACK_INDEX).is_file():
+    path = _here(str(path))
+    if (path / PACK_INDEX).is_file():
         from catsdogs_jax.data import records
 
-        return records.list_pack(Path(path))
-    if Path(path).suffix.lower() in (".csv", ".jsonl"):
-        return list_table(Path(path), None)
-    return list_folder(Path(path), asked=str(path))
+        return records.list_pack(path)
+    if path.suffix.lower() in (".csv", ".jsonl"):
+        return list_table(path, None)
+    return list_folder(path, asked=str(path))
 
 
 def find_files(names: Iterable[str]) -> list[Path]:

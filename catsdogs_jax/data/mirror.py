@@ -1,0 +1,107 @@
+"""A folder of pictures in a bucket, copied into the cache while it is not there or has changed.
+
+A scan reads every byte of every picture once anyway, so that the copy costs the disk and no request
+more. Where the disk is too small for it, a pack can be streamed (`records`).
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+from catsdogs_jax.data.places import cache_folder
+from catsdogs_jax.data.remote import fetch_url, tags_below
+from catsdogs_jax.errors import UserError
+
+_THREADS = 32
+_BLOCK = 500
+"""Files after which is written down what has come: as many at most are copied twice."""
+
+_KNOWN, _LOCK, _DRAFTS = ".known.json", ".lock", ".drafts"
+
+
+def mirrored(url: str) -> Path:
+    """Returns a local folder that holds what lies below a URL.
+
+    Only files that are new or changed, by size and by what the store says of their version, are
+    copied. Stopped or killed, the next call goes on; of two calls one waits for the other.
+
+    Args:
+        url: Of a folder, as gs://bucket/pets.
+
+    Raises:
+        UserError: There is nothing, the store does not answer, or a name would lead elsewhere.
+    """
+    url = url.rstrip("/")
+    folder = cache_folder() / "folders" / hashlib.sha256(url.encode()).hexdigest()[:32]
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder):
+        tags = {name: tag for name, tag in tags_below(url).items() if _is_wanted(name, url)}
+        if not tags:
+            raise UserError(f"no files at {url!r}: check the name, and your rights")
+        known = _known(folder)
+        for name in known.keys() - tags.keys():
+            (folder / name).unlink(missing_ok=True)
+        here = {name: known[name] for name in known.keys() & tags.keys()}
+        wanted = [n for n in sorted(tags) if here.get(n) != tags[n] or not (folder / n).is_file()]
+        _copy(url, folder, wanted, tags, here)
+    return folder
+
+
+def _copy(
+    url: str, folder: Path, wanted: list[str], tags: Mapping[str, str], here: dict[str, str]
+) -> None:
+    drafts = folder / _DRAFTS
+    shutil.rmtree(drafts, ignore_errors=True)
+    drafts.mkdir()
+
+    def fetch(name: str) -> None:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with fetch_url(f"{url}/{name}", drafts) as draft:
+            draft.replace(folder / name)
+
+    if wanted:
+        print(f"copying   {len(wanted):,} files from {url} to {folder}", flush=True)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, len(wanted), _BLOCK):
+            block = wanted[start : start + _BLOCK]
+            list(pool.map(fetch, block))
+            here |= {name: tags[name] for name in block}
+            _keep(folder, here)
+    _keep(folder, here)
+    shutil.rmtree(drafts, ignore_errors=True)
+
+
+def _is_wanted(name: str, url: str) -> bool:
+    """Whether a name is that of a picture, or may be; hidden ones are not.
+
+    Raises:
+        UserError: It would lead out of the folder.
+    """
+    parts = PurePosixPath(name).parts
+    if ".." in parts or name.startswith("/") or "\0" in name:
+        raise UserError(f"{url!r} holds {name!r}, a name that leads out of the folder: rename it")
+    return bool(parts) and not any(part.startswith(".") for part in parts)
+
+
+def _known(folder: Path) -> dict[str, str]:
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads((folder / _KNOWN).read_text(encoding="utf-8"))
+    return {}
+
+
+def _keep(folder: Path, known: Mapping[str, str]) -> None:
+    draft = folder / f"{_KNOWN}.draft"
+    draft.write_text(json.dumps(known), encoding="utf-8")
+    draft.replace(folder / _KNOWN)
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    with (folder / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
