@@ -8,7 +8,7 @@ from pathlib import Path
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.augment_sheet import PICTURES, VARIATIONS, draw_augmentation
 from catsdogs_jax.config.reader import read_config
-from catsdogs_jax.data.sources import list_labelled
+from catsdogs_jax.data.sources import here, list_labelled
 from catsdogs_jax.errors import UserError
 
 _QUARANTINED_SHOWN = 10
@@ -125,7 +125,7 @@ def main(argv: Sequence[str]) -> None:
     if flags.augment:
         config, out = read_config(flags.augment, overrides), Path(flags.out or "sheet.png")
         print(f"wrote {draw_augmentation(config, out, flags.pictures, flags.variations)}")
-    elif not check_pictures(Path(flags.folder), Path(flags.out or "check/page.html")):
+    elif not check_pictures(here(flags.folder), Path(flags.out or "check/page.html")):
         raise SystemExit(1)
 
 

@@ -81,7 +81,7 @@ def list_source(config: DataConfig) -> Listing:
         UserError: The folder or table is missing, empty or ambiguous.
     """
     if config.source == "table":
-        return list_table(Path(config.table), _here(config.dir) if config.dir else None)
+        return list_table(Path(config.table), here(config.dir) if config.dir else None)
     if config.source == "tfds":
         from catsdogs_jax.data import tfds
 
@@ -92,10 +92,10 @@ def list_source(config: DataConfig) -> Listing:
         return records.list_records(config)
     if config.source == "drawn":
         return _list_drawn(config)
-    return list_folder(_here(config.dir), asked=config.dir)
+    return list_folder(here(config.dir), asked=config.dir)
 
 
-def _here(folder: str) -> Path:
+def here(folder: str) -> Path:
     """Returns a folder on this machine: itself, or the copy of what is behind a URL."""
     if "://" not in folder:
         return Path(folder)
@@ -196,7 +196,7 @@ def list_labelled(path: str | Path) -> Listing:
     Raises:
         UserError: As `list_folder`, `list_table` and `records.list_pack`.
     """
-    path = _here(str(path))
+    path = here(str(path))
     if (path / PACK_INDEX).is_file():
         from catsdogs_jax.data import records
 
