@@ -1,23 +1,25 @@
-"""A training step of the seed CNN: uv run --group bench python -m benchmarks.train_step."""
+"""Steps of three networks: uv run --group bench python -m benchmarks.train_step."""
 
 from benchmarks.harness import arguments, compare, report
 
-PEERS = [
-    "pytorch",
-    "pytorch tuned",
-    "pytorch tuned compile",
-    "keras tensorflow",
-    "keras tensorflow tuned",
-    "keras jax",
-]
+TORCH = ["pytorch", "pytorch tuned", "pytorch tuned compile"]
+PEERS = [*TORCH, "keras tensorflow", "keras tensorflow tuned", "keras jax"]
 
 
 def main() -> None:
-    """Measures 150x150 pictures, batch 32: forward, backward and Adam."""
+    """Measures training steps (forward, backward and Adam) and forward passes, batch 32."""
     parser = arguments(__doc__ or "", rounds=9)
     flags = parser.parse_args()
-    options = {"size": 150, "batch": 32, "steps": 1 if flags.quick else 8}
-    rows, versions = compare("seed CNN, batch 32", "train_step", PEERS, options, flags)
+    seed = {"size": 150, "batch": 32, "steps": 1 if flags.quick else 8}
+    resnet = {"size": 128, "batch": 32, "steps": 1 if flags.quick else 2, "network": "resnet18"}
+    lite = {"size": 224, "batch": 32, "steps": 1 if flags.quick else 2}
+    rows, versions = compare("seed CNN, batch 32", "train_step", PEERS, seed, flags)
+    for case, task, options in (
+        ("ResNet-18 at 128, batch 32", "train_step", resnet),
+        ("EfficientNet-Lite0 at 224, evaluation, batch 32", "forward", lite),
+    ):
+        more, found = compare(case, task, TORCH, options, flags)
+        rows, versions = rows + more, versions | found
     report(rows, versions, flags)
 
 

@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "schedule": "constant",
-        "ema_decay": 0.999,
+        "ema_decay": 0.998,
     }
     config.eval = {"every_epochs": 1, "batch_size": 100, "mirror": True, "zooms": (0.85, 1.0, 1.15)}
     return config

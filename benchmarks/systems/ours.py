@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from catsdogs_jax import runtime
+from catsdogs_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from catsdogs_jax.config.reader import read_config
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.data.feed import Feed
@@ -24,18 +25,13 @@ _CONFIG = "configs/seed_cnn.py"
 _PACKAGES = ["jax", "jaxlib", "flax", "llvmlite"]
 
 
-def plain_trainer(size: int, batch: int) -> Trainer:
-    """Returns the trainer of the seed CNN without augmentation and moving average."""
-    overrides = {
-        "data.dir": "unused",
-        "data.image_size": str(size),
-        "data.batch_size": str(batch),
-        "augment.zoom": "(1.0, 1.0)",
-        "augment.shear": "0.0",
-        "augment.flip": "False",
-        "train.ema_decay": "0.0",
-    }
-    config = read_config(_CONFIG, overrides)
+def plain_trainer(size: int, batch: int, network: str = "seed_cnn") -> Trainer:
+    """Returns the trainer of a network without augmentation and moving average."""
+    config = Config(
+        data=DataConfig(image_size=size, batch_size=batch),
+        model=ModelConfig(name=network),
+        train=TrainConfig(epochs=1, optimizer="adam", learning_rate=1e-3, schedule="constant"),
+    )
     preprocessing = Preprocessing(size, "stretch", Task("binary", ("cat", "dog")))
     plan, sharding = make_plan(config, 2000), make_sharding(1)
     return fastest_trainer(config, preprocessing, sharding, plan, (), None)
@@ -49,11 +45,7 @@ def device_mebibytes(size: int, batch: int) -> dict[str, float]:
     return {name: found / 2**20 for name, found in sizes.items()}
 
 
-def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
-    """Forward, backward and Adam of the seed CNN on uint8 pictures; no augmentation."""
-    runtime.start()
-    trainer = plain_trainer(size, batch)
-    sharding = trainer.sharding
+def _fed(trainer: Trainer, size: int, batch: int) -> dict[str, jax.Array]:
     rng = np.random.default_rng(0)
     values = {
         "image": rng.integers(0, 256, (batch, size, size, 3)).astype(np.uint8),
@@ -61,7 +53,16 @@ def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
         "mask": np.ones(batch, bool),
         "index": np.arange(batch, dtype=np.int32),
     }
-    fed = {name: jax.device_put(value, sharding.batch) for name, value in values.items()}
+    return {name: jax.device_put(value, trainer.sharding.batch) for name, value in values.items()}
+
+
+def train_step(
+    variant: str, *, size: int, batch: int, steps: int, network: str = "seed_cnn"
+) -> Work:
+    """Forward, backward and Adam on uint8 pictures; no augmentation."""
+    runtime.start()
+    trainer = plain_trainer(size, batch, network)
+    fed = _fed(trainer, size, batch)
     state: Any = trainer.initialize()
 
     def work() -> float:
@@ -69,6 +70,22 @@ def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
         for _ in range(steps):
             state, metrics = trainer.train(state, fed)
             float(metrics["loss"])  # Each system reads its loss after every step.
+        return float(steps * batch)
+
+    work()
+    return work, "images/s", _PACKAGES
+
+
+def forward(variant: str, *, size: int, batch: int, steps: int) -> Work:
+    """The evaluation step of EfficientNet-Lite0 on uint8 pictures."""
+    runtime.start()
+    trainer = plain_trainer(size, batch, "efficientnet_lite0")
+    fed, state = _fed(trainer, size, batch), trainer.initialize()
+
+    def work() -> float:
+        for _ in range(steps):
+            logits, _ = trainer.evaluate(state.params, state.statistics, fed)
+            np.asarray(logits)
         return float(steps * batch)
 
     work()
