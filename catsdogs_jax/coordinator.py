@@ -58,7 +58,7 @@ def start(address: str, processes: int) -> None:
             raise UserError(f"--coordinator {address}: cannot listen there {reason}")
 
 
-def main(argv: Sequence[str]) -> None:
+def serve(argv: Sequence[str]) -> None:
     """Serves until the first process has ended and nobody is connected any more."""
     port, processes, parent = (int(word) for word in argv)
     # Slurm signals every process of a job. The run needs this one to agree on its last step.
@@ -117,4 +117,4 @@ def _connections(port: int) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    serve(sys.argv[1:])
