@@ -76,11 +76,11 @@ def test_a_run_that_goes_on_keeps_the_steps_it_began_with(
 
 
 def test_processes_plan_by_the_slowest(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget.hosts, "told_by_all", lambda word: [word, "3.0", "2.0"])
     config = tiny(train={**TIMED, "budget": "1h"})
     dataset, sharding = load_dataset(config), make_sharding(1)
     plan = make_plan(config, 24, budget.PROVISIONAL_STEPS)
     trainer = build_trainer(config, dataset.preprocessing, sharding, plan, ())
     monkeypatch.setattr(budget, "_seconds_per_checkpoint", lambda *_: 0.0)
+    monkeypatch.setattr(budget.hosts, "told_by_all", lambda word: [word, "3.0", "2.0"])
     found = fit_to_budget(config, dataset, trainer, Path("run"), time.perf_counter())
     assert found["seconds_per_step"] == found["seconds_per_evaluation"] == 3.0
