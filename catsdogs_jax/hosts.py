@@ -48,7 +48,8 @@ def join(flags: argparse.Namespace) -> None:
             _initialize(*_told_by_the_cluster())
         return
     where, count, place = (given[flag] for flag in _FLAGS)
-    if not (where and (count or "").isdigit() and (place or "").isdigit()):
+    port = (where or "").rpartition(":")[2]
+    if not all((word or "").isdigit() for word in (port, count, place)):
         raise UserError(
             "several processes need all of --coordinator HOST:PORT --processes N --process-id I, "
             f"not { ({flag: value for flag, value in given.items() if value}) }"

@@ -291,6 +291,9 @@ def test_incomplete_flags_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATSDOGS_COORDINATOR", "127.0.0.1:1")
     with pytest.raises(UserError, match="--process-id is 2: give 0 to 1"):
         hosts.join(flags_of(["--processes", "2", "--process-id", "2"]))
+    monkeypatch.setenv("CATSDOGS_COORDINATOR", "somewhere")
+    with pytest.raises(UserError, match=r"HOST:PORT .*'coordinator': 'somewhere'"):
+        hosts.join(flags_of(["--processes", "2", "--process-id", "0"]))
 
 
 def test_a_cluster_is_known_by_its_variables() -> None:
