@@ -2,8 +2,8 @@
 
 `jax.distributed` keeps the service inside process 0. When that one is killed the service goes with
 it, and JAX aborts the others with a page of C++ before they can say what has happened. Here the
-first process starts the service beside itself, gives it back when it ends, and the others have
-time to learn who is gone (`catsdogs_jax.peers`).
+first process starts the service beside itself, and it stays until the others have learned who is
+gone (`catsdogs_jax.peers`) and have ended.
 """
 
 import importlib
@@ -25,7 +25,8 @@ _HEARTBEAT_SECONDS = 100  # The default of `jax.distributed.initialize`.
 _READY = "ready"
 _LONGEST_LINGER_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
-_ESTABLISHED = "01"  # As /proc/net/tcp writes it.
+_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+_ESTABLISHED = "01"  # As those write it.
 
 
 def start(address: str, processes: int) -> None:
@@ -78,7 +79,7 @@ def serve(argv: Sequence[str]) -> None:
     deadline = time.monotonic() + _LONGEST_LINGER_SECONDS
     while _connections(port) and time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
-    del service
+    del service  # Was held until here: it serves for as long as it exists.
     os._exit(0)
 
 
@@ -102,15 +103,10 @@ def _wait_until_free(port: int) -> None:
 
 def _connections(port: int) -> int:
     """Returns how many connections to a port of this machine are open; 1 where it is not told."""
-    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
-    if not any(table.exists() for table in tables):
+    tables = [table for table in map(Path, _TABLES) if table.exists()]
+    if not tables:
         return 1
-    rows = [
-        row.split()
-        for table in tables
-        if table.exists()
-        for row in table.read_text().splitlines()[1:]
-    ]
+    rows = [row.split() for table in tables for row in table.read_text().splitlines()[1:]]
     return sum(
         int(row[1].rpartition(":")[2], 16) == port and row[3] == _ESTABLISHED for row in rows
     )

@@ -73,8 +73,8 @@ def in_cluster(environment: Mapping[str, str]) -> bool:
 
 
 def several() -> bool:
-    """Whether the run has several processes; opens no device where it has not joined others."""
-    return jax.distributed.is_initialized() and jax.process_count() > 1
+    """Whether the run has several processes."""
+    return count() > 1
 
 
 def number() -> int:
@@ -83,8 +83,8 @@ def number() -> int:
 
 
 def count() -> int:
-    """Returns how many processes the run has."""
-    return jax.process_count() if several() else 1
+    """Returns how many processes the run has; opens no device where it has not joined others."""
+    return jax.process_count() if jax.distributed.is_initialized() else 1
 
 
 def is_first() -> bool:

@@ -233,6 +233,7 @@ def test_processes_with_other_configs_or_pictures_are_told_apart(
     manifest = load_dataset(config).manifest
     fewer = dataclasses.replace(manifest, pictures=manifest.pictures[1:])
     other = dataclasses.replace(config, seed=7)
+    monkeypatch.setattr(hosts, "count", lambda: 2)
 
     def exchange(theirs: str) -> None:
         monkeypatch.setattr(hosts, "told_by_all", lambda word: [word, theirs])

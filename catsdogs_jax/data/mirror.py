@@ -7,9 +7,10 @@ more. Where the disk is too small for it, a pack can be streamed (`records`).
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +22,7 @@ _THREADS = 32
 _BLOCK = 500
 """Files after which is written down what has come: as many at most are copied twice."""
 
-_KNOWN, _LOCK, _DRAFTS = ".known.json", ".lock", ".drafts"
+_KNOWN, _LOCK, _DRAFTS = ".known.jsonl", ".lock", ".drafts"
 
 
 def mirrored(url: str) -> Path:
@@ -48,13 +49,12 @@ def mirrored(url: str) -> Path:
             (folder / name).unlink(missing_ok=True)
         here = {name: known[name] for name in known.keys() & tags.keys()}
         wanted = [n for n in sorted(tags) if here.get(n) != tags[n] or not (folder / n).is_file()]
-        _copy(url, folder, wanted, tags, here)
+        _rewrite(folder, here)
+        _copy(url, folder, wanted, tags)
     return folder
 
 
-def _copy(
-    url: str, folder: Path, wanted: list[str], tags: Mapping[str, str], here: dict[str, str]
-) -> None:
+def _copy(url: str, folder: Path, wanted: Sequence[str], tags: Mapping[str, str]) -> None:
     drafts = folder / _DRAFTS
     shutil.rmtree(drafts, ignore_errors=True)
     drafts.mkdir()
@@ -66,13 +66,13 @@ def _copy(
 
     if wanted:
         print(f"copying   {len(wanted):,} files from {url} to {folder}", flush=True)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    known = (folder / _KNOWN).open("a", encoding="utf-8")
+    with known, ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(wanted), _BLOCK):
             block = wanted[start : start + _BLOCK]
             list(pool.map(fetch, block))
-            here |= {name: tags[name] for name in block}
-            _keep(folder, here)
-    _keep(folder, here)
+            known.writelines(_line(name, tags[name]) for name in block)
+            known.flush()
     shutil.rmtree(drafts, ignore_errors=True)
 
 
@@ -89,15 +89,27 @@ def _is_wanted(name: str, url: str) -> bool:
 
 
 def _known(folder: Path) -> dict[str, str]:
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((folder / _KNOWN).read_text(encoding="utf-8"))
-    return {}
+    """Returns what was copied of which version; less, where a killed process left half a line."""
+    known: dict[str, str] = {}
+    with (
+        contextlib.suppress(OSError, ValueError),
+        (folder / _KNOWN).open(encoding="utf-8") as lines,
+    ):
+        for line in lines:
+            name, tag = json.loads(line)
+            known[name] = tag
+    return known
 
 
-def _keep(folder: Path, known: Mapping[str, str]) -> None:
+def _rewrite(folder: Path, known: Mapping[str, str]) -> None:
     draft = folder / f"{_KNOWN}.draft"
-    draft.write_text(json.dumps(known), encoding="utf-8")
+    with draft.open("w", encoding="utf-8") as stream:
+        stream.writelines(itertools.starmap(_line, known.items()))
     draft.replace(folder / _KNOWN)
+
+
+def _line(name: str, tag: str) -> str:
+    return json.dumps([name, tag]) + "\n"
 
 
 @contextlib.contextmanager

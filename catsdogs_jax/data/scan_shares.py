@@ -40,6 +40,8 @@ def check_same_listing(listing: Listing) -> None:
     Raises:
         UserError: In every process; names a file that is listed otherwise.
     """
+    if not hosts.several():
+        return
     rows = [json.dumps([e.file, e.labels, e.split]) for e in listing.examples]
     digest = hashlib.sha256("\n".join(rows).encode()).hexdigest()
     if len(set(hosts.told_by_all(digest))) == 1:
