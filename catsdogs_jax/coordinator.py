@@ -23,6 +23,7 @@ UNUSED = "127.0.0.1:0"
 
 _HEARTBEAT_SECONDS = 100  # The default of `jax.distributed.initialize`.
 _READY = "ready"
+_LONGEST_WAIT_SECONDS = 300.0  # The default of `jax.distributed.initialize`, which then aborts.
 _LONGEST_LINGER_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
@@ -57,6 +58,34 @@ def start(address: str, processes: int) -> None:
         if service.stdout.readline().strip() != _READY:
             reason = service.stderr.read().strip().splitlines()[-1:]
             raise UserError(f"--coordinator {address}: cannot listen there {reason}")
+
+
+def wait_for(address: str) -> None:
+    """Waits until somebody listens at the address of the first process.
+
+    Args:
+        address: HOST:PORT.
+
+    Raises:
+        UserError: Nobody does in time, or the name of the host cannot be found.
+    """
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as met:
+                # A port of this machine that nobody listens at can be connected to itself.
+                if met.getsockname() != met.getpeername():
+                    return
+            why = "nobody listens there"
+        except OSError as error:  # A name may be known only once its machine is up.
+            why = error.strerror or str(error)
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"--coordinator {address} has not answered in {_LONGEST_WAIT_SECONDS:.0f} s "
+                f"({why}): see what process 0 says, and whether this machine can reach it"
+            )
+        time.sleep(_LOOK_SECONDS)
 
 
 def serve(argv: Sequence[str]) -> None:

@@ -193,6 +193,8 @@ def _initialize(where: Any, processes: Any, process: Any, devices: Any = None) -
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if process == 0:
         coordinator.start(where, processes)
+    else:
+        coordinator.wait_for(where)
     bind = coordinator.UNUSED if process == 0 else None
     jax.distributed.initialize(where, processes, process, devices, coordinator_bind_address=bind)
     peers.Peers(peers.store_of_jax(), jax.process_index(), jax.process_count()).watch()

@@ -8,7 +8,9 @@ Ctrl-C are passed on, so that the run saves and stops.
 """
 
 import argparse
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ import time
 from collections.abc import Sequence
 
 _GRACE_SECONDS = 60
+_PORTS = (20_000, 32_768)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
 def start(count: int, command: Sequence[str]) -> list[subprocess.Popen[bytes]]:
     """Starts `count` processes that know of each other."""
-    coordinator = f"127.0.0.1:{_free_port()}"
+    coordinator = f"127.0.0.1:{free_port()}"
     return [
         subprocess.Popen(
             command,
@@ -76,10 +79,17 @@ def _pass_on(started: Sequence[subprocess.Popen[bytes]]) -> None:
             process.terminate()
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+def free_port() -> int:
+    """Returns a port of this machine that nobody listens at.
+
+    It lies below those that systems give to connections (32768 and up on Linux), one of which
+    could take it before the first process does.
+    """
+    while True:
+        port = random.randrange(*_PORTS)
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.agreement import check_same_config, check_same_pictures, spell
 from catsdogs_jax.training.sharding import make_sharding
+from launch.local import free_port
 
 REPOSITORY = Path(__file__).parents[1]
 STEPS = 20_000
@@ -168,13 +169,11 @@ def waiters(address: str, rounds: int) -> list[subprocess.Popen[str]]:
 
 
 def test_when_the_first_is_killed_the_other_names_it_and_the_address_is_free_again() -> None:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{found.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     first, other = waiters(address, 10**9)
     assert other.stdout is not None
-    while other.stdout.readline() != "round 0\n":
-        assert other.poll() is None
+    while (said := other.stdout.readline()) != "round 0\n":
+        assert said, (first.poll(), first.communicate(), other.communicate())
     first.kill()
     _, said = other.communicate(timeout=60)
     assert other.returncode == peers.EXIT_CODE
@@ -186,6 +185,15 @@ def test_when_the_first_is_killed_the_other_names_it_and_the_address_is_free_aga
         said, wrong = process.communicate(timeout=60)
         assert process.returncode == 0, wrong
         assert "round 1" in said
+
+
+def test_a_process_that_finds_no_first_one_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "_LONGEST_WAIT_SECONDS", 0.3)
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(UserError, match=f"{address} has not answered in 0 s .Connection refused"):
+        coordinator.wait_for(address)
+    with pytest.raises(UserError, match=r"nowhere\.invalid:1 has not answered"):
+        coordinator.wait_for("nowhere.invalid:1")
 
 
 def test_an_address_that_others_listen_at_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

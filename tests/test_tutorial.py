@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from launch.local import free_port
 from tests.test_docs import fenced
 
 REPOSITORY = Path(__file__).parents[1]
@@ -19,9 +20,7 @@ _SECONDS = 600
 @pytest.mark.skipif("CATSDOGS_TUTORIAL" not in os.environ, reason="minutes: CATSDOGS_TUTORIAL=1")
 def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     server: subprocess.Popen[bytes] | None = None
     try:
         for line in shown():

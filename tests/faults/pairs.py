@@ -3,12 +3,12 @@
 import functools
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from launch.local import free_port
 from tests.faults.child import Place, log_of
 from tests.faults.harness import Harness, Missed, bits_of, differing, end_of
 
@@ -40,9 +40,7 @@ class Pair:
 
     def start(self, run: Path) -> list[BaseProcess]:
         """Starts two processes that train together."""
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            coordinator = f"127.0.0.1:{found.getsockname()[1]}"
+        coordinator = f"127.0.0.1:{free_port()}"
         places = [Place(coordinator, 2, number) for number in range(2)]
         return [self._harness.start(run, place=place) for place in places]
 
