@@ -1,7 +1,7 @@
 """Measures a trained model: python -m catsdogs_jax.evaluate --workdir RUN --data DATA --out OUT."""
 
 import argparse
-import json
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,9 @@ from catsdogs_jax.classifier import load
 from catsdogs_jax.config.reader import config_to_dict
 from catsdogs_jax.data.dataset import picture_sets
 from catsdogs_jax.data.leaks import find_leaks, leaked_files, listed
-from catsdogs_jax.data.manifest import Picture, evaluation_manifest
+from catsdogs_jax.data.manifest import evaluation_manifest
+from catsdogs_jax.data.manifest_file import read_pictures
+from catsdogs_jax.data.pictures import Pictures
 from catsdogs_jax.data.sources import list_labelled
 from catsdogs_jax.headline import class_lines, split_line
 from catsdogs_jax.result import CHOOSING_SPLIT, Result, draw_classes, write_predictions
@@ -42,7 +44,8 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
     sets = picture_sets(manifest, preprocessing)
     evaluations = {name: classifier.evaluate(pictures) for name, pictures in sets.items()}
     folder = RunFolder(Path(out))
-    leaks = find_leaks([*RunFolder(Path(workdir)).training_pictures(), *manifest.pictures])
+    run = RunFolder(Path(workdir))
+    leaks = find_leaks(Pictures.of(itertools.chain(run.training_pictures(), manifest.pictures)))
     splits = {
         name: split_summary(
             evaluation,
@@ -58,7 +61,7 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
         "step": classifier.step,
         "chosen_by": classifier.config.checkpoint.metric,
         "chosen_on": CHOOSING_SPLIT,
-        "seen": seen_before(RunFolder(Path(workdir)), manifest.pictures),
+        "seen": seen_before(run, manifest.pictures),
         "device": classifier.sharding.mesh.devices.flat[0].device_kind,
         "device_count": classifier.sharding.device_count,
         "seconds": time.perf_counter() - start,
@@ -76,13 +79,14 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
     return Result(folder, values)
 
 
-def seen_before(run: RunFolder, pictures: Sequence[Picture]) -> dict[str, int]:
+def seen_before(run: RunFolder, pictures: Pictures) -> dict[str, int]:
     """Counts pictures whose bytes the run has trained on ("train") or been chosen by."""
     known: dict[str, set[str]] = {"train": set(), CHOOSING_SPLIT: set()}
-    for picture in json.loads(run.manifest.read_text(encoding="utf-8"))["pictures"]:
-        known.setdefault(picture["split"], set()).add(picture["content_hash"])
+    for picture in read_pictures(run.manifest):
+        if picture.split in known:
+            known[picture.split].add(picture.content_hash)
     return {
-        split: sum(picture.content_hash in known[split] for picture in pictures)
+        split: sum(content in known[split] for content in pictures.column("content_hash"))
         for split in ("train", CHOOSING_SPLIT)
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.classifier import Classifier, load
-from catsdogs_jax.data.manifest import Picture
+from catsdogs_jax.data.pictures import Picture, Pictures
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.scan import scan_files
 from catsdogs_jax.data.sources import find_files
@@ -60,7 +60,7 @@ def explain(
             found.append((path, facts))
             continue
         picture = Picture(str(path), (), "", **dataclasses.asdict(facts))
-        pictures = PictureSet.create([picture], Path("/"), classifier.preprocessing)
+        pictures = PictureSet(Pictures.of([picture]), Path("/"), classifier.preprocessing)
         probabilities = classifier.preprocessing.task.probabilities(
             classifier.evaluate(pictures).logits
         )[0]

@@ -6,13 +6,15 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import config_from_dict, config_to_dict, differing_keys
-from catsdogs_jax.data.manifest import Picture
+from catsdogs_jax.data.manifest import Manifest
+from catsdogs_jax.data.manifest_file import read_head, read_pictures, spell_manifest
+from catsdogs_jax.data.pictures import Picture
 from catsdogs_jax.errors import UserError
 
 
@@ -129,7 +131,7 @@ class RunFolder:
     def claimed(
         self,
         config: Config,
-        manifest: Mapping[str, Any],
+        manifest: Manifest,
         formulation: Mapping[str, Any],
         plan: Mapping[str, Any] | None = None,
     ) -> Iterator[None]:
@@ -137,7 +139,7 @@ class RunFolder:
 
         Args:
             config: The run.
-            manifest: `Manifest.to_dict()`.
+            manifest: Its pictures.
             formulation: How its steps are computed.
             plan: Its length, if that was measured.
 
@@ -175,20 +177,20 @@ class RunFolder:
     def _claim(
         self,
         config: Config,
-        manifest: Mapping[str, Any],
+        manifest: Manifest,
         formulation: Mapping[str, Any],
         plan: Mapping[str, Any] | None,
     ) -> None:
         if self.manifest.exists():
-            began = json.loads(self.manifest.read_text(encoding="utf-8"))["fingerprint"]
-            if began != manifest["fingerprint"]:
+            began = read_head(self.manifest)["fingerprint"]
+            if began != manifest.fingerprint:
                 raise UserError(
                     f"the pictures have changed since the run in {str(self.path)!r} began "
-                    f"(fingerprint {began}, now {manifest['fingerprint']}): give another --workdir"
+                    f"(fingerprint {began}, now {manifest.fingerprint}): give another --workdir"
                 )
         # The config comes first: with it, the folder is that of a run, whenever this is killed.
         write_json(self.config, config_to_dict(config))
-        write_json(self.manifest, manifest)
+        write_text(self.manifest, spell_manifest(manifest))
         write_json(self.formulation, formulation)
         if plan is not None:
             write_json(self.plan, plan)
@@ -205,12 +207,10 @@ class RunFolder:
             return None
         return json.loads(self.plan.read_text(encoding="utf-8"))
 
-    def training_pictures(self) -> list[Picture]:
-        """Returns the pictures that the run was trained on; none if their list is gone."""
-        if not self.manifest.is_file():
-            return []
-        entries = json.loads(self.manifest.read_text(encoding="utf-8"))["pictures"]
-        return [Picture.from_dict(entry) for entry in entries if entry["split"] == "train"]
+    def training_pictures(self) -> Iterator[Picture]:
+        """Yields the pictures that the run was trained on; none if their list is gone."""
+        if self.manifest.is_file():
+            yield from (one for one in read_pictures(self.manifest) if one.split == "train")
 
     def read_config(self) -> Config:
         """Returns the config of the run.
@@ -239,12 +239,12 @@ def write_json(path: Path, tree: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(tree, indent=1) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file in one piece, and its folder if there is none."""
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Writes a text file, given whole or in parts, as one; and its folder if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
     with draft.open("w", encoding="utf-8") as stream:
-        stream.write(text)
+        stream.writelines([text] if isinstance(text, str) else text)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(draft, path)

@@ -37,13 +37,9 @@ def on_disk(pictures: PictureSet, budget: int) -> PictureSet:
         The set; as it was if the budget or the free space of the disk is too small.
     """
     to = pictures.preprocessing
-    settings = {
-        "version": DECODER_VERSION,
-        "contents": [picture.content_hash for picture in pictures.pictures],
-        "image_size": to.image_size,
-        "resize": to.resize,
-    }
-    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+    settings = json.dumps([DECODER_VERSION, to.image_size, to.resize])
+    contents = pictures.pictures.column("content_hash").values
+    key = hashlib.sha256(settings.encode() + contents.tobytes()).hexdigest()[:32]
     shape = (len(pictures), to.image_size, to.image_size, 3)
     folder = cache_folder() / "pictures" / key
     if not folder.exists() and not _make_room(folder.parent, pictures.decoded_bytes, budget):

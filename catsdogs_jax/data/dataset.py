@@ -7,8 +7,9 @@ from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.cache import on_disk
 from catsdogs_jax.data.leaks import settle_leaks
-from catsdogs_jax.data.manifest import Manifest, Picture, build_manifest
+from catsdogs_jax.data.manifest import Manifest, build_manifest
 from catsdogs_jax.data.marks import apply_marks
+from catsdogs_jax.data.pictures import Picture
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.scan_shares import check_same_listing
 from catsdogs_jax.data.sources import list_source
@@ -59,7 +60,7 @@ def load_dataset(
     check_same_listing(listing)
     manifest = build_manifest(listing, config.data, config.seed)
     manifest, leaks = settle_leaks(manifest, config.data.leaks)
-    count = len(manifest.split("train"))
+    count = manifest.counts["train"]
     if config.data.batch_size > count:
         raise UserError(
             f"data.batch_size is {config.data.batch_size}, but there are only {count} training "
@@ -85,7 +86,7 @@ def load_dataset(
 def picture_sets(manifest: Manifest, preprocessing: Preprocessing) -> dict[str, PictureSet]:
     """Returns the pictures of each split, which are read when they are asked for."""
     return {
-        name: PictureSet.create(manifest.split(name), manifest.root, preprocessing)
+        name: PictureSet(manifest.split(name), manifest.root, preprocessing)
         for name in manifest.splits
     }
 

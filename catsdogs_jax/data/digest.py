@@ -1,20 +1,19 @@
 """A digest of what a training step is made of: which picture at which place, under which key."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from catsdogs_jax.data.manifest import Picture
 from catsdogs_jax.data.order import mixed
+from catsdogs_jax.data.pictures import Pictures
 
 _BITS = (1 << 64) - 1
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 """Keeps zero, which `mixed` maps to itself, from the numbers that are small."""
 
 
-def content_numbers(pictures: Sequence[Picture]) -> np.ndarray:
+def content_numbers(pictures: Pictures) -> np.ndarray:
     """Returns the first 64 bits of the hash of each picture's file, uint64 [n]."""
-    return np.array([int(picture.content_hash[:16], 16) for picture in pictures], np.uint64)
+    first = np.ascontiguousarray(pictures.column("content_hash").values[:, :8])
+    return first.view(">u8")[:, 0].astype(np.uint64)
 
 
 def step_digest(contents: np.ndarray, seed: int, step: int, places: np.ndarray) -> int:

@@ -7,11 +7,11 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from catsdogs_jax.data.remote import is_url, list_url
-from catsdogs_jax.data.sources import may_be_picture
+from catsdogs_jax.data.walk import files_below, may_be_picture
 from catsdogs_jax.errors import UserError
 
 _CHUNK = 2**16
@@ -62,7 +62,8 @@ def _names(word: str, stdin: BinaryIO) -> Iterator[str]:
     if is_url(word):
         return _some(filter(may_be_picture, list_url(word)), f"no pictures at {word!r}")
     if os.path.isdir(word):
-        return _some(_walk(word), f"no pictures in folder {word!r}")
+        below = (os.path.join(word, file) for file in files_below(Path(word)))
+        return _some(below, f"no pictures in folder {word!r}")
     if os.path.lexists(word):
         return iter([word])
     if glob.has_magic(word):
@@ -76,16 +77,6 @@ def _some(names: Iterator[str], otherwise: str) -> Iterator[str]:
     if first is None:
         raise UserError(otherwise)
     return chain([first], names)
-
-
-def _walk(folder: str) -> Iterator[str]:
-    """Yields pictures below a folder, sorted as paths; links to folders are not followed."""
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.is_dir(follow_symlinks=False):
-            if not entry.name.startswith("."):
-                yield from _walk(entry.path)
-        elif may_be_picture(entry.name) and not entry.is_dir():
-            yield entry.path
 
 
 def _matches(pattern: str) -> Iterator[str]:

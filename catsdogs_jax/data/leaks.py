@@ -1,14 +1,14 @@
 """Finds pictures that stand in two splits, to the byte or nearly."""
 
 import dataclasses
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 
-from catsdogs_jax.data.manifest import Manifest, Picture, check_classes
-from catsdogs_jax.data.sources import SPLITS
+from catsdogs_jax.data.listing import SPLITS
+from catsdogs_jax.data.manifest import Manifest, check_classes
+from catsdogs_jax.data.pictures import Picture, Pictures
 from catsdogs_jax.errors import UserError
 
 MAX_DISTANCE = 3
@@ -16,11 +16,12 @@ MAX_DISTANCE = 3
 
 _BANDS = MAX_DISTANCE + 1
 _BITS = 64 // _BANDS
+_BAND = np.uint64((1 << _BITS) - 1)
 
 Pair = tuple[Picture, Picture]
 
 
-def find_leaks(pictures: Sequence[Picture]) -> list[Pair]:
+def find_leaks(pictures: Pictures, within: bool = False) -> list[Pair]:
     """Returns the pairs of alike pictures whose splits differ.
 
     Two hashes that differ in at most 3 bits agree in at least one of four bands of 16 bits, so
@@ -28,16 +29,17 @@ def find_leaks(pictures: Sequence[Picture]) -> list[Pair]:
 
     Args:
         pictures: Pictures of all splits.
+        within: Whether pairs within a split count too.
     """
-    hashes = np.array([int(p.perceptual_hash, 16) for p in pictures], np.uint64)
+    hashes = pictures.column("perceptual_hash").values.view(">u8")[:, 0].astype(np.uint64)
+    splits = pictures.column("split").values
     pairs: set[tuple[int, int]] = set()
     for band in range(_BANDS):
-        values = (hashes >> np.uint64(band * _BITS)) & np.uint64((1 << _BITS) - 1)
-        buckets: dict[int, list[int]] = defaultdict(list)
-        for index, value in enumerate(values.tolist()):
-            buckets[value].append(index)
-        for members in buckets.values():
-            pairs.update(_close_pairs(members, hashes, pictures))
+        for first, second in _sharing(hashes >> np.uint64(band * _BITS) & _BAND):
+            alike = np.bitwise_count(hashes[first] ^ hashes[second]) <= MAX_DISTANCE
+            if not within:
+                alike &= splits[first] != splits[second]
+            pairs.update(zip(first[alike].tolist(), second[alike].tolist(), strict=True))
     return [(pictures[a], pictures[b]) for a, b in sorted(pairs)]
 
 
@@ -69,7 +71,8 @@ def settle_leaks(
     for pair in leaks:
         copy, kept = sorted(pair, key=lambda picture: SPLITS.index(picture.split))
         copies.setdefault(copy.file, f"{kind(pair)} of {kept.file!r} of the {kept.split} split")
-    pictures = tuple(p for p in manifest.pictures if p.file not in copies)
+    files = manifest.pictures.column("file")
+    pictures = manifest.pictures[np.array([file not in copies for file in files])]
     check_classes(pictures, manifest.task)
     excluded = tuple(sorted(copies.items()))
     return dataclasses.replace(manifest, pictures=pictures, excluded=excluded), []
@@ -104,14 +107,12 @@ def listed(leaks: Sequence[Pair], most: int = 100) -> list[dict[str, str]]:
     ]
 
 
-def _close_pairs(
-    members: list[int], hashes: np.ndarray, pictures: Sequence[Picture]
-) -> list[tuple[int, int]]:
-    found = []
-    for place, first in enumerate(members[:-1]):
-        others = np.array(members[place + 1 :])
-        distances = np.bitwise_count(hashes[others] ^ hashes[first])
-        for second in others[distances <= MAX_DISTANCE].tolist():
-            if pictures[first].split != pictures[second].split:
-                found.append((first, second))
-    return found
+def _sharing(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields all pairs of places, the lower first, whose values are equal; many at a time."""
+    order = np.argsort(values, kind="stable")
+    ordered, left, apart = values[order], np.arange(len(values)), 0
+    while len(left):
+        apart += 1
+        left = left[left + apart < len(values)]
+        left = left[ordered[left] == ordered[left + apart]]
+        yield order[left], order[left + apart]

@@ -3,50 +3,20 @@
 import dataclasses
 import hashlib
 import json
-from collections import Counter
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from catsdogs_jax.config import DataConfig
-from catsdogs_jax.data.scan import Scanned
+from catsdogs_jax.data.columns import Choices, Lists
+from catsdogs_jax.data.listing import SPLITS, Examples, Listing
+from catsdogs_jax.data.pictures import PLACES, Facts, Pictures, Scanned
 from catsdogs_jax.data.scan_shares import scan_in_shares
-from catsdogs_jax.data.sources import SPLITS, Example, Listing
 from catsdogs_jax.data.split import hold_out
 from catsdogs_jax.errors import UserError, nearest
 from catsdogs_jax.task import Kind, Task
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Picture:
-    """A usable picture.
-
-    Attributes:
-        file: Path below the manifest's root.
-        labels: Indices into the class names.
-        split: "train", "validation" or "test".
-        width: Pixels, upright.
-        height: Pixels, upright.
-        orientation: EXIF orientation, 1 to 8.
-        plain_jpeg: Whether the fast decoder reads it.
-        content_hash: SHA-256 of the bytes.
-        perceptual_hash: 64-bit pHash, hexadecimal.
-    """
-
-    file: str
-    labels: tuple[int, ...]
-    split: str
-    width: int
-    height: int
-    orientation: int
-    plain_jpeg: bool
-    content_hash: str
-    perceptual_hash: str
-
-    @classmethod
-    def from_dict(cls, entry: Mapping[str, Any]) -> "Picture":
-        """Reads an entry of `Manifest.to_dict`."""
-        return cls(**{**entry, "labels": tuple(entry["labels"])})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,19 +33,24 @@ class Manifest:
 
     root: Path
     task: Task
-    pictures: tuple[Picture, ...]
+    pictures: Pictures
     quarantined: tuple[tuple[str, str], ...]
     excluded: tuple[tuple[str, str], ...] = ()
 
-    def split(self, name: str) -> tuple[Picture, ...]:
+    def split(self, name: str) -> Pictures:
         """Returns the pictures of one split."""
-        return tuple(picture for picture in self.pictures if picture.split == name)
+        return self.pictures.of_split(name)
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that hold pictures, in the order train, validation, test."""
-        present = {picture.split for picture in self.pictures}
-        return tuple(name for name in SPLITS if name in present)
+        counts = self.counts
+        return tuple(name for name in SPLITS if counts[name])
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Number of pictures in each split."""
+        return self.pictures.column("split").counts()
 
     @property
     def fingerprint(self) -> str:
@@ -84,28 +59,6 @@ class Manifest:
         for p in self.pictures:
             digest.update(json.dumps([p.file, p.content_hash, p.labels, p.split]).encode())
         return digest.hexdigest()[:16]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns JSON types."""
-        return {
-            "root": str(self.root),
-            "task": dataclasses.asdict(self.task),
-            "fingerprint": self.fingerprint,
-            "pictures": [dataclasses.asdict(picture) for picture in self.pictures],
-            "quarantined": [{"file": f, "reason": reason} for f, reason in self.quarantined],
-            "excluded": [{"file": f, "reason": reason} for f, reason in self.excluded],
-        }
-
-    @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> "Manifest":
-        """Reads what `to_dict` wrote."""
-        task, pictures = tree["task"], tree["pictures"]
-        return cls(
-            Path(tree["root"]),
-            Task(task["kind"], tuple(task["classes"])),
-            tuple(Picture(**{**p, "labels": tuple(p["labels"])}) for p in pictures),
-            tuple((bad["file"], bad["reason"]) for bad in tree["quarantined"]),
-        )
 
 
 def build_manifest(listing: Listing, config: DataConfig, seed: int) -> Manifest:
@@ -116,8 +69,8 @@ def build_manifest(listing: Listing, config: DataConfig, seed: int) -> Manifest:
             has a class that the training split has not.
     """
     scanned = scan_listing(listing)
-    task = _task(config, [e for e, _ in scanned.readable], listing.multilabel)
-    pictures = label_pictures(scanned.readable, task)
+    task = _task(config, scanned.examples, listing.multilabel)
+    pictures = label_pictures(scanned, task)
     pictures = _assign_splits(pictures, config, seed)
     check_classes(pictures, task)
     return Manifest(listing.root, task, pictures, scanned.quarantined)
@@ -133,16 +86,24 @@ def evaluation_manifest(listing: Listing, task: Task) -> Manifest:
         UserError: All files are unreadable, or a label is none of the task's classes.
     """
     scanned = scan_listing(listing)
-    pictures = label_pictures(scanned.readable, task)
-    placed = tuple(dataclasses.replace(p, split=p.split or "test") for p in pictures)
-    return Manifest(listing.root, task, placed, scanned.quarantined)
+    pictures = label_pictures(scanned, task)
+    splits = pictures.column("split").values.copy()
+    splits[splits == PLACES.index("")] = PLACES.index("test")
+    return Manifest(listing.root, task, pictures.placed(splits), scanned.quarantined)
 
 
 @dataclasses.dataclass(frozen=True)
 class ScannedListing:
-    """A listing after every file was opened."""
+    """A listing after every file was opened.
 
-    readable: tuple[tuple[Example, Scanned], ...]
+    Attributes:
+        examples: Those that can be used.
+        facts: What was found in each.
+        quarantined: File and reason of each that cannot be used.
+    """
+
+    examples: Examples
+    facts: Facts
     quarantined: tuple[tuple[str, str], ...]
 
 
@@ -160,27 +121,29 @@ def scan_listing(listing: Listing, scan: Scan = scan_in_shares) -> ScannedListin
     Raises:
         UserError: Not one file can be read.
     """
-    files = [example.file for example in listing.examples]
-    if listing.facts is None:
-        results = scan(listing.root, files)
-    else:
-        results = (listing.facts[file] for file in files)
-    readable, quarantined = [], list(listing.quarantined)
-    for example, result in zip(listing.examples, results, strict=True):
+    files = listing.examples.column("file")
+    results = scan(listing.root, files) if listing.facts is None else listing.facts
+    facts, readable = Facts.of([]), array("q")
+    quarantined = list(listing.quarantined)
+    for place, result in zip(range(len(files)), results, strict=True):
         if isinstance(result, Scanned):
-            readable.append((example, result))
+            facts.append(result)
+            readable.append(place)
         else:
-            quarantined.append((example.file, result))
+            quarantined.append((files[place], result))
     if not readable:
         file, reason = quarantined[0]
         raise UserError(
             f"none of the {len(quarantined)} files in {str(listing.root)!r} can be used; "
             f"the first, {file!r}: {reason}"
         )
-    return ScannedListing(tuple(readable), tuple(quarantined))
+    examples = listing.examples
+    if len(readable) < len(examples):
+        examples = examples[np.array(readable)]
+    return ScannedListing(examples, facts, tuple(quarantined))
 
 
-def label_pictures(readable: Sequence[tuple[Example, Scanned]], task: Task) -> tuple[Picture, ...]:
+def label_pictures(scanned: ScannedListing, task: Task) -> Pictures:
     """Turns class names into indices.
 
     Raises:
@@ -188,28 +151,26 @@ def label_pictures(readable: Sequence[tuple[Example, Scanned]], task: Task) -> t
             must be one.
     """
     index = {name: i for i, name in enumerate(task.classes)}
-    pictures = []
-    for example, scanned in readable:
-        for name in example.labels:
+    columns = scanned.examples.columns()
+    files, splits, found = columns["file"], columns["split"], Lists()
+    for place in range(len(files)):
+        names = columns["labels"][place]
+        for name in names:
             if name not in index:
                 known = ", ".join(task.classes)
                 hint = nearest(name, list(task.classes))
-                raise UserError(f"{example.file!r} is labelled {name!r}; known: {known}.{hint}")
-        if task.kind != "multilabel" and len(example.labels) != 1:
+                raise UserError(f"{files[place]!r} is labelled {name!r}; known: {known}.{hint}")
+        if task.kind != "multilabel" and len(names) != 1:
             raise UserError(
-                f"{example.file!r} has {len(example.labels)} labels ({', '.join(example.labels)}), "
+                f"{files[place]!r} has {len(names)} labels ({', '.join(names)}), "
                 f"but each picture of a {task.kind} problem has one: label it so, or leave it out"
             )
-        labels = tuple(sorted({index[name] for name in example.labels}))
-        pictures.append(
-            Picture(example.file, labels, example.split or "", **dataclasses.asdict(scanned))
-        )
-    return tuple(pictures)
+        found.append(sorted({index[name] for name in names}))
+    return Pictures.joined(files, found, Choices(PLACES, splits.data), scanned.facts)
 
 
-def _task(config: DataConfig, examples: Sequence[Example], multilabel: bool) -> Task:
-    training = [e for e in examples if e.split == "train"] or examples
-    found = sorted({name for example in training for name in example.labels})
+def _task(config: DataConfig, examples: Examples, multilabel: bool) -> Task:
+    found = (examples.of_split("train") or examples).column("labels").used()
     classes = config.classes or tuple(found)
     absent = [name for name in classes if name not in found]
     if absent:
@@ -221,39 +182,35 @@ def _task(config: DataConfig, examples: Sequence[Example], multilabel: bool) -> 
         raise UserError(f"only one class, {found[0]!r}: a classifier needs at least two")
     if kind == "binary" and len(classes) != 2:
         raise UserError(f"data.labels=binary needs two classes, found {len(classes)}: {classes}")
-    if kind != "multilabel" and any(len(example.labels) != 1 for example in examples):
+    if kind != "multilabel" and not examples.single:
         raise UserError(f"data.labels={kind}, but some pictures have several labels or none")
     return Task(kind, classes)
 
 
-def _assign_splits(
-    pictures: Sequence[Picture], config: DataConfig, seed: int
-) -> tuple[Picture, ...]:
+def _assign_splits(pictures: Pictures, config: DataConfig, seed: int) -> Pictures:
     """Holds out validation (and, if wanted, test) pictures where the source has no such split."""
-    placed = [dataclasses.replace(p, split=p.split or "train") for p in pictures]
+    splits = pictures.column("split").values.copy()
+    splits[splits == PLACES.index("")] = PLACES.index("train")
     for name, share in (("test", config.test_share), ("validation", config.validation_share)):
-        if any(p.split == name for p in placed):
+        if (splits == PLACES.index(name)).any():
             continue
-        training = [i for i, p in enumerate(placed) if p.split == "train"]
-        held = hold_out([placed[i] for i in training], share, seed, name)
-        for index, out in zip(training, held, strict=True):
-            if out:
-                placed[index] = dataclasses.replace(placed[index], split=name)
-    return tuple(placed)
+        training = np.flatnonzero(splits == PLACES.index("train"))
+        held = hold_out(pictures[training], share, seed, name)
+        splits[training[held]] = PLACES.index(name)
+    return pictures.placed(splits)
 
 
-def check_classes(pictures: Iterable[Picture], task: Task) -> None:
+def check_classes(pictures: Pictures, task: Task) -> None:
     """Checks that the training and the validation split have pictures of every class.
 
     Raises:
         UserError: A class is missing.
     """
-    counts: Mapping[str, Counter[int]] = {}
-    for picture in pictures:
-        counts.setdefault(picture.split, Counter()).update(picture.labels)
     for split in ("train", "validation"):
-        for index, name in enumerate(task.classes):
-            if not counts.get(split, Counter())[index]:
+        found = pictures.of_split(split).column("labels").numbers
+        counts = np.bincount(found, minlength=len(task.classes))
+        for name, count in zip(task.classes, counts, strict=True):
+            if not count:
                 raise UserError(
                     f"class {name!r} has no readable picture in the {split} split: add some, or "
                     "remove the class from every split"

@@ -5,7 +5,9 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from catsdogs_jax.data.sources import Example, Listing
+import numpy as np
+
+from catsdogs_jax.data.listing import Example, Examples, Listing
 from catsdogs_jax.errors import UserError, nearest
 
 
@@ -21,22 +23,23 @@ def apply_marks(listing: Listing, exclude: str, relabel: str) -> Listing:
         UserError: A table cannot be read, lacks a column, names a file that the source does not
             list, or nothing is left.
     """
-    known = {example.file for example in listing.examples}
+    if not exclude and not relabel:
+        return listing
+    known = set(listing.examples.column("file"))
     excluded = set(_rows(exclude, "data.exclude", ("file",), known)) if exclude else set()
     labels: Mapping[str, Mapping[str, str]] = {}
     if relabel:
         labels = _rows(relabel, "data.relabel", ("file", "label"), known)
-    examples = []
-    for example in listing.examples:
-        if example.file in excluded:
-            continue
-        if example.file in labels:
-            example = _relabelled(example, labels[example.file]["label"])
-        examples.append(example)
-    if not examples:
+    kept = np.array([file not in excluded for file in listing.examples.column("file")], bool)
+    if not kept.any():
         raise UserError(f"data.exclude={exclude} leaves out every picture")
-    multilabel = listing.multilabel or any(len(e.labels) != 1 for e in examples)
-    return dataclasses.replace(listing, examples=tuple(examples), multilabel=multilabel)
+    examples = Examples.of(
+        _relabelled(example, labels[example.file]["label"]) if example.file in labels else example
+        for example in listing.examples[kept]
+    )
+    facts = None if listing.facts is None else listing.facts[kept]
+    multilabel = listing.multilabel or not examples.single
+    return dataclasses.replace(listing, examples=examples, facts=facts, multilabel=multilabel)
 
 
 def _relabelled(example: Example, label: str) -> Example:

@@ -4,12 +4,12 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import itertools
 import json
 import math
 import multiprocessing
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,12 +18,13 @@ from typing import Any, Protocol
 
 import catsdogs_jax
 from catsdogs_jax.data.containers import Container
+from catsdogs_jax.data.listing import Listing
 from catsdogs_jax.data.manifest import ScannedListing, scan_listing
+from catsdogs_jax.data.pack_rows import Rows, rows_by_split
+from catsdogs_jax.data.pictures import Scanned
 from catsdogs_jax.data.records import FORMAT, INDEX, VERSION, read_index
-from catsdogs_jax.data.scan import Scanned
 from catsdogs_jax.data.scan_shares import scan_in_shares
-from catsdogs_jax.data.shards import Job, Row, Squares, prepare_worker, write_shard
-from catsdogs_jax.data.sources import Listing
+from catsdogs_jax.data.shards import Job, Squares, prepare_worker, write_shard
 from catsdogs_jax.errors import UserError
 
 SHARD_BYTES = 256 * 2**20
@@ -128,10 +129,9 @@ def pack(
         raise UserError(f"--pack {out} is inside {listing.root}: choose a folder beside it")
     crew = crew or LocalCrew(options.workers)
     scanned = scan_listing(listing, crew.scan)
-    classes = sorted({name for example, _ in scanned.readable for name in example.labels})
-    # In the order of the hashes: whoever reads a shard from front to end meets all classes.
-    rows = sorted(_rows(scanned), key=lambda row: (row["split"], row["content_hash"], row["file"]))
-    plan = _digest([VERSION, dataclasses.astuple(dataclasses.replace(options, workers=None)), rows])
+    classes = scanned.examples.column("labels").used()
+    rows = rows_by_split(scanned)
+    plan = _digest([VERSION, dataclasses.astuple(dataclasses.replace(options, workers=None))], rows)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         return _same_pack(out, plan)
     draft = out.absolute().parent / f".{out.name}.packing"
@@ -152,18 +152,15 @@ def pack(
     return index
 
 
-def _rows(scanned: ScannedListing) -> Iterator[Row]:
-    for example, facts in scanned.readable:
-        yield {
-            "file": example.file,
-            "labels": list(example.labels),
-            "split": example.split or "",
-            **dataclasses.asdict(facts),
-        }
-
-
-def _digest(tree: Any) -> str:
-    return hashlib.sha256(json.dumps(tree).encode()).hexdigest()
+def _digest(settings: Sequence[Any], rows: Mapping[str, Rows]) -> str:
+    """Returns the hash of the JSON of [*settings, all rows], which are never held together."""
+    digest = hashlib.sha256(json.dumps(settings)[:-1].encode())
+    between = ", ["
+    for row in itertools.chain.from_iterable(rows.values()):
+        digest.update((between + json.dumps(row)).encode())
+        between = ", "
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 def _same_pack(out: Path, plan: str) -> Mapping[str, Any]:
@@ -197,10 +194,9 @@ def _empty(folder: Path) -> None:
 
 
 def _jobs(
-    root: Path, draft: Path, rows: Sequence[Row], classes: Sequence[str], options: PackOptions
+    root: Path, draft: Path, rows: Mapping[str, Rows], classes: Sequence[str], options: PackOptions
 ) -> Iterator[Job]:
-    for split in sorted({row["split"] for row in rows}):
-        members = [row for row in rows if row["split"] == split]
+    for split, members in rows.items():
         count = options.shards or math.ceil(_bytes_of(root, members) / SHARD_BYTES)
         count = min(max(count, 1), len(members))
         for number in range(count):
@@ -209,11 +205,11 @@ def _jobs(
             yield Job(root, draft, name, options.container, options.squares, classes, part)
 
 
-def _bytes_of(root: Path, rows: Sequence[Row]) -> int:
+def _bytes_of(root: Path, rows: Rows) -> int:
     total = 0
-    for row in rows:
+    for file in rows.files:
         with contextlib.suppress(OSError):  # It is told of when it is packed.
-            total += os.stat(root / row["file"]).st_size
+            total += os.stat(root / file).st_size
     return total
 
 
@@ -222,13 +218,11 @@ def _index(
     scanned: ScannedListing,
     options: PackOptions,
     classes: Sequence[str],
-    rows: Sequence[Row],
+    rows: Mapping[str, Rows],
     shards: Sequence[Mapping[str, Any]],
     plan: str,
 ) -> dict[str, Any]:
-    counts: dict[str, Counter[str]] = {}
-    for row in rows:
-        counts.setdefault(row["split"], Counter()).update(["", *row["labels"]])
+    counts = {split: members.labels() for split, members in rows.items()}
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -238,10 +232,10 @@ def _index(
         "squares": dataclasses.asdict(options.squares) if options.squares else None,
         "classes": list(classes),
         "multilabel": listing.multilabel,
-        "pictures": len(rows),
+        "pictures": sum(map(len, rows.values())),
         "splits": {
             split or _UNSPLIT: {
-                "pictures": found[""],
+                "pictures": len(rows[split]),
                 "classes": {name: found[name] for name in classes},
             }
             for split, found in counts.items()

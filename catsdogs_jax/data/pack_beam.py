@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from catsdogs_jax.data.scan import Scanned, scan_files
+from catsdogs_jax.data.pictures import Scanned
+from catsdogs_jax.data.scan import scan_files
 from catsdogs_jax.data.scan_shares import packed, unpacked
 from catsdogs_jax.data.shards import Job, write_shard
 from catsdogs_jax.errors import UserError

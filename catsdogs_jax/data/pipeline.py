@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import numpy as np
 from catsdogs_jax.data.contents import changed, far, read_picture
 from catsdogs_jax.data.decode import BadPicture, decode_square
 from catsdogs_jax.data.groups import groups_by_rarest
-from catsdogs_jax.data.manifest import Picture
 from catsdogs_jax.data.order import evaluation_indices, training_indices
+from catsdogs_jax.data.pictures import Pictures
 from catsdogs_jax.data.sampling import Sampler, Sampling, sampled_indices
 from catsdogs_jax.preprocessing import Preprocessing
 
@@ -42,25 +42,20 @@ class PictureSet:
     Attributes:
         pictures: What the manifest knows of each.
         root: Folder of the files, or of the records that hold them.
-        targets: float32 [n, outputs].
         preprocessing: Size and resize rule.
         cache: uint8 [n, size, size, 3] if the decoded pictures are kept, in memory or in a file
             that is mapped to it, else none.
     """
 
-    pictures: Sequence[Picture]
+    pictures: Pictures
     root: Path
-    targets: np.ndarray
     preprocessing: Preprocessing
     cache: np.ndarray | None = None
 
-    @classmethod
-    def create(
-        cls, pictures: Sequence[Picture], root: Path, preprocessing: Preprocessing
-    ) -> "PictureSet":
-        """Makes a set that reads its files whenever they are asked for."""
-        targets = preprocessing.task.targets([picture.labels for picture in pictures])
-        return cls(pictures, root, targets, preprocessing)
+    @functools.cached_property
+    def targets(self) -> np.ndarray:
+        """The targets of all pictures, float32 [n, outputs]; batches come with their own."""
+        return self.preprocessing.task.targets(self.pictures.column("labels"))
 
     @property
     def decoded_bytes(self) -> int:
@@ -85,11 +80,11 @@ class PictureSet:
 
     def among(self, files: Set[str]) -> np.ndarray:
         """Returns whether each picture is one of some files, bool [n]."""
-        return np.array([picture.file in files for picture in self.pictures], bool)
+        return np.array([file in files for file in self.pictures.column("file")], bool)
 
     def class_counts(self) -> np.ndarray:
         """Returns the number of pictures of each class, int [classes]."""
-        labels = [label for picture in self.pictures for label in picture.labels]
+        labels = self.pictures.column("labels").numbers
         return np.bincount(labels, minlength=len(self.preprocessing.task.classes))
 
     def read(self, index: int) -> np.ndarray:
@@ -144,7 +139,7 @@ class PictureSet:
     ) -> list[str]:
         """Returns the files of the batch of a step, counted from 1, in the order of the batch."""
         (indices,) = self.training_order(step - 1, step, batch, seed, sampling)
-        return [self.pictures[index].file for index in indices]
+        return [self.pictures.cell("file", int(index)) for index in indices]
 
     def training_order(
         self, first_step: int, last_step: int, batch: int, seed: int, sampling: Sampling
@@ -152,7 +147,7 @@ class PictureSet:
         """Yields the indices [batch] of the pictures of steps first_step to last_step - 1."""
         if sampling == "natural":
             return training_indices(first_step, last_step, batch, len(self), seed)
-        labels = [picture.labels for picture in self.pictures]
+        labels = self.pictures.column("labels")
         groups = groups_by_rarest(labels, len(self.preprocessing.task.classes))
         sampler = Sampler.create(groups, sampling, seed)
         return sampled_indices(first_step, last_step, batch, sampler)
@@ -171,9 +166,10 @@ class PictureSet:
             yield self._batch(indices, images, mask)
 
     def _batch(self, indices: np.ndarray, images: np.ndarray, mask: np.ndarray) -> Batch:
+        labels = [self.pictures.cell("labels", place) for place in indices.tolist()]
         return {
             "image": images,
-            "target": self.targets[indices],
+            "target": self.preprocessing.task.targets(labels),
             "mask": mask,
             "index": indices.astype(np.int32),
         }

@@ -5,8 +5,10 @@ import dataclasses
 import functools
 import gzip
 import hashlib
+import io
 import json
 import threading
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from catsdogs_jax.config import DataConfig
+from catsdogs_jax.data.columns import Texts
 from catsdogs_jax.data.containers import CONTAINERS, Container, FarReader, Reader, open_reader
+from catsdogs_jax.data.listing import Example, Examples, Listing
+from catsdogs_jax.data.pictures import Facts, Scanned
 from catsdogs_jax.data.places import cache_folder
-from catsdogs_jax.data.scan import Scanned
 from catsdogs_jax.data.shards import Row, file_hash
 from catsdogs_jax.data.sources import PACK_INDEX as INDEX
-from catsdogs_jax.data.sources import Example, Listing
 from catsdogs_jax.errors import UserError
 
 FORMAT = "catsdogs_jax records"
@@ -64,13 +67,13 @@ def list_pack(root: Path) -> Listing:
     index = read_index(root)
     if store_of(root) is None:
         _check_shards(root, index)
-    examples, facts = [], {}
+    examples, facts = Examples.of([]), Facts.of([])
     for _, row in _rows(root, index):
         examples.append(Example(row["file"], tuple(row["labels"]), row["split"] or None))
-        facts[row["file"]] = Scanned(**{name: row[name] for name in _FACTS})
+        facts.append(Scanned(**{name: row[name] for name in _FACTS}))
     quarantined = tuple((bad["file"], bad["reason"]) for bad in index["quarantined"])
-    examples.sort(key=lambda example: example.file)
-    return Listing(root, tuple(examples), index["multilabel"], facts, quarantined)
+    order = examples.order()
+    return Listing(root, examples[order], index["multilabel"], facts[order], quarantined)
 
 
 def read_index(root: Path) -> Mapping[str, Any]:
@@ -128,8 +131,9 @@ def _rows(root: Path, index: Mapping[str, Any]) -> Iterator[tuple[int, Row]]:
         packed = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(packed).hexdigest() != shard["table_sha256"]:
             raise UserError(f"{str(path)!r} is missing or broken: {_MEND}")
-        for line in gzip.decompress(packed).splitlines():
-            yield number, json.loads(line)
+        with gzip.open(io.BytesIO(packed)) as lines:
+            for line in lines:
+                yield number, json.loads(line)
 
 
 def store_of(root: Path) -> str | None:
@@ -158,13 +162,13 @@ class Pack:
         self._shards: Sequence[str] = [shard["file"] for shard in index["shards"]]
         self._readers: dict[int, Reader] = {}
         self._opening = threading.Lock()
-        found = [
-            (row["file"], number, row["place"], row["size"], row["bytes"])
-            for number, row in _rows(root, index)
-        ]
-        found.sort()
-        self._files = [file for file, *_ in found]
-        self._places = np.array([place for _, *place in found], np.int64).reshape(-1, 4)
+        files, places = Texts(), array("q")
+        for number, row in _rows(root, index):
+            files.append(row["file"])
+            places.extend((number, row["place"], row["size"], row["bytes"]))
+        order = np.array(sorted(range(len(files)), key=files.__getitem__), np.int64)
+        self._files = files.taken(order)
+        self._places = np.array(places, np.int64).reshape(-1, 4)[order]
 
     @property
     def far(self) -> bool:

@@ -1,6 +1,5 @@
 """Opens every listed picture once and writes down what it is, or why it cannot be used."""
 
-import dataclasses
 import hashlib
 import os
 import stat
@@ -13,6 +12,7 @@ import imagehash
 from PIL import Image
 
 from catsdogs_jax.data.decode import BadPicture, decode, jpeg_ratio, read_header
+from catsdogs_jax.data.pictures import Scanned
 
 SCAN_VERSION = 1
 """Raise it whenever `scan_file` says something else of the same file."""
@@ -21,27 +21,6 @@ _IN_FLIGHT_PER_CORE = 8
 
 _HASHED_SIZE = 64
 """Least side of what the perceptual hash is taken from, itself of 32x32 pixels."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scanned:
-    """Facts of one readable picture.
-
-    Attributes:
-        width: Pixels, upright.
-        height: Pixels, upright.
-        orientation: EXIF orientation, 1 to 8.
-        plain_jpeg: Whether the fast decoder reads it.
-        content_hash: SHA-256 of the file's bytes, hexadecimal.
-        perceptual_hash: 64-bit pHash of the picture, hexadecimal; alike for alike pictures.
-    """
-
-    width: int
-    height: int
-    orientation: int
-    plain_jpeg: bool
-    content_hash: str
-    perceptual_hash: str
 
 
 def scan_file(path: Path) -> Scanned | str:

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from catsdogs_jax.data.pictures import Scanned
 from catsdogs_jax.data.places import cache_folder
-from catsdogs_jax.data.scan import SCAN_VERSION, Scanned, scan_files
+from catsdogs_jax.data.scan import SCAN_VERSION, scan_files
 
 _BLOCK = 500
 """Files of a transaction; SQLite binds at least 999 values in a statement."""

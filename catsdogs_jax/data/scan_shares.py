@@ -1,17 +1,19 @@
 """The scan of a folder by all processes of a run: each opens a part, and all learn of the whole."""
 
 import dataclasses
+import gzip
 import hashlib
+import io
 import itertools
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from catsdogs_jax import hosts
-from catsdogs_jax.data.scan import Scanned
+from catsdogs_jax.data.listing import Listing
+from catsdogs_jax.data.pictures import Scanned
 from catsdogs_jax.data.scan_index import scan_folder
-from catsdogs_jax.data.sources import Listing
 from catsdogs_jax.errors import UserError
 
 
@@ -28,7 +30,8 @@ def scan_in_shares(root: Path, files: Sequence[str]) -> Iterable[Scanned | str]:
     count = hosts.count()
     if count == 1:
         return scan_folder(root, files)
-    mine = packed(scan_folder(root, files[hosts.number() :: count]))
+    places = range(hosts.number(), len(files), count)
+    mine = packed(scan_folder(root, map(files.__getitem__, places)))
     shares = [unpacked(share) for share in hosts.gathered(mine)]
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(*shares))
     return itertools.islice(in_turn, len(files))
@@ -42,11 +45,12 @@ def check_same_listing(listing: Listing) -> None:
     """
     if not hosts.several():
         return
-    rows = [json.dumps([e.file, e.labels, e.split]) for e in listing.examples]
-    digest = hashlib.sha256("\n".join(rows).encode()).hexdigest()
-    if len(set(hosts.told_by_all(digest))) == 1:
+    digest = hashlib.sha256()
+    for row in _rows(listing):
+        digest.update(row.encode())
+    if len(set(hosts.told_by_all(digest.hexdigest()))) == 1:
         return
-    told = hosts.gathered(zlib.compress("\n".join(rows).encode()))
+    told = hosts.gathered(zlib.compress("\n".join(_rows(listing)).encode()))
     first, *others = (set(zlib.decompress(one).decode().split("\n")) for one in told)
     for process, other in enumerate(others, 1):
         if differing := sorted(first ^ other):
@@ -65,14 +69,23 @@ def check_same_listing(listing: Listing) -> None:
             )
 
 
+def _rows(listing: Listing) -> Iterator[str]:
+    for example in listing.examples:
+        yield json.dumps([example.file, example.labels, example.split])
+
+
 def packed(results: Iterable[Scanned | str]) -> bytes:
-    """Returns results of a scan as bytes."""
-    rows = [one if isinstance(one, str) else dataclasses.astuple(one) for one in results]
-    return zlib.compress(json.dumps(rows).encode(), 1)
+    """Returns results of a scan as bytes, about 70 for each."""
+    stream = io.BytesIO()
+    with gzip.open(stream, "wt", compresslevel=1, encoding="utf-8") as lines:
+        for one in results:
+            row = one if isinstance(one, str) else dataclasses.astuple(one)
+            lines.write(json.dumps(row) + "\n")
+    return stream.getvalue()
 
 
-def unpacked(data: bytes) -> list[Scanned | str]:
-    """Reads what `packed` returned."""
-    return [
-        row if isinstance(row, str) else Scanned(*row) for row in json.loads(zlib.decompress(data))
-    ]
+def unpacked(data: bytes) -> Iterator[Scanned | str]:
+    """Yields what was given to `packed`."""
+    with gzip.open(io.BytesIO(data), "rt", encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            yield row if isinstance(row, str) else Scanned(*row)

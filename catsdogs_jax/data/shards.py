@@ -208,7 +208,7 @@ def _decoded(row: Row, data: bytes, squares: Squares) -> tuple[Row, bytes]:
     from PIL import Image
 
     from catsdogs_jax.data.decode import decode_square
-    from catsdogs_jax.data.scan import Scanned
+    from catsdogs_jax.data.pictures import Scanned
 
     names = (field.name for field in dataclasses.fields(Scanned))
     header = Scanned(**{name: row[name] for name in names})

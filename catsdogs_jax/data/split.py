@@ -4,6 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
+from catsdogs_jax.data.columns import Lists
 from catsdogs_jax.data.groups import groups_by_rarest
 
 
@@ -17,7 +20,7 @@ class Splittable(Protocol):
     def content_hash(self) -> str: ...  # noqa: D102
 
 
-def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: str) -> list[bool]:
+def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: str) -> np.ndarray:
     """Chooses `share` of each class, at least one picture where a class has two or more.
 
     Within a class, pictures are ranked by a hash of (seed, purpose, content), and the first are
@@ -32,18 +35,21 @@ def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: s
         purpose: "validation" or "test": the two choices are independent.
 
     Returns:
-        Whether each picture is held out.
+        Whether each picture is held out, bool [n].
     """
-    labels = [picture.labels for picture in pictures]
-    classes = max((label for each in labels for label in each), default=-1) + 1
-    chosen: set[str] = set()
+    labels = Lists(picture.labels for picture in pictures)
+    classes = int(labels.numbers.max(initial=-1)) + 1
+    salt = f"{seed}/{purpose}/"
+    ranks = np.fromiter((_rank(salt + p.content_hash) for p in pictures), np.uint64, len(pictures))
+    chosen = []
     for members in groups_by_rarest(labels, classes):
-        hashes = sorted(
-            {pictures[i].content_hash for i in members},
-            key=lambda content: hashlib.sha256(f"{seed}/{purpose}/{content}".encode()).digest(),
-        )
-        count = round(share * len(hashes))
-        if share > 0 and len(hashes) > 1:
-            count = min(max(count, 1), len(hashes) - 1)
-        chosen.update(hashes[:count])
-    return [picture.content_hash in chosen for picture in pictures]
+        ranked = np.unique(ranks[members])
+        count = round(share * len(ranked))
+        if share > 0 and len(ranked) > 1:
+            count = min(max(count, 1), len(ranked) - 1)
+        chosen.append(ranked[:count])
+    return np.isin(ranks, np.concatenate([ranks[:0], *chosen]))
+
+
+def _rank(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import statistics
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from catsdogs_jax.classifier import Classifier
 from catsdogs_jax.data.contents import as_files
-from catsdogs_jax.data.manifest import Manifest
+from catsdogs_jax.data.manifest_file import read_manifest
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.escaping import csv_cell
@@ -71,8 +70,7 @@ class Reference:
 def spread(pictures: PictureSet, most: int) -> PictureSet:
     """Returns at most so many pictures of a set, evenly over its order."""
     chosen = np.unique(np.linspace(0, len(pictures) - 1, min(most, len(pictures))).astype(int))
-    listed = [pictures.pictures[k] for k in chosen]
-    return PictureSet.create(listed, pictures.root, pictures.preprocessing)
+    return PictureSet(pictures.pictures[chosen], pictures.root, pictures.preprocessing)
 
 
 def split_of(workdir: Path, classifier: Classifier, split: str) -> PictureSet:
@@ -81,14 +79,13 @@ def split_of(workdir: Path, classifier: Classifier, split: str) -> PictureSet:
     Raises:
         UserError: The run has no such pictures, or their folder is gone.
     """
-    tree = json.loads(RunFolder(workdir).manifest.read_text(encoding="utf-8"))
-    manifest = Manifest.from_dict(tree)
+    manifest = read_manifest(RunFolder(workdir).manifest)
     if not manifest.root.is_dir():
         raise UserError(
             f"the pictures of the run are gone ({str(manifest.root)!r}): an export is measured on "
             "them, put them back"
         )
-    return PictureSet.create(manifest.split(split), manifest.root, classifier.preprocessing)
+    return PictureSet(manifest.split(split), manifest.root, classifier.preprocessing)
 
 
 def calibrate(logits: np.ndarray, pictures: PictureSet) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from catsdogs_jax.config import DataConfig
 from catsdogs_jax.data.leaks import find_leaks
-from catsdogs_jax.data.manifest import Manifest, Picture, build_manifest
+from catsdogs_jax.data.manifest import Manifest, build_manifest
+from catsdogs_jax.data.pictures import Picture, Pictures
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.sources import list_folder
 from catsdogs_jax.insight import thumbnails
@@ -67,9 +68,7 @@ class Check:
             found.append(f"alike across splits: {len(self.across)} (the score would flatter)")
         if self.contradictions:
             found.append(f"equal but labelled differently: {len(self.contradictions)}")
-        counts = collections.Counter(
-            label for p in self.manifest.split("train") for label in p.labels
-        )
+        counts = collections.Counter(self.manifest.split("train").column("labels").numbers.tolist())
         most, least = max(counts.values()), min(counts.values())
         if most > _UNEVEN * least:
             found.append(
@@ -99,21 +98,18 @@ def check_folder(folder: Path) -> Check:
     """
     config = DataConfig(dir=str(folder))
     manifest = build_manifest(list_folder(folder, str(folder)), config, seed=0)
-    # Pairs within a split too: to the search for leaks each picture is a split of its own.
-    apart = [dataclasses.replace(p, split=str(i)) for i, p in enumerate(manifest.pictures)]
-    pairs = [tuple(manifest.pictures[int(p.split)] for p in pair) for pair in find_leaks(apart)]
-    return Check(manifest, [(a, b) for a, b in pairs], _outliers(manifest))
+    return Check(manifest, find_leaks(manifest.pictures, within=True), _outliers(manifest))
 
 
 def _pictures(manifest: Manifest, pictures: Iterable[Picture]) -> PictureSet:
     to = Preprocessing(_SIDE, "stretch", manifest.task)
-    return PictureSet.create(list(pictures), manifest.root, to)
+    return PictureSet(Pictures.of(pictures), manifest.root, to)
 
 
 def _outliers(manifest: Manifest) -> list[tuple[Picture, str]]:
     count = min(len(manifest.pictures), _MOST_LOOKED_AT)
     places = np.linspace(0, len(manifest.pictures) - 1, count).astype(int)
-    looked_at = _pictures(manifest, [manifest.pictures[i] for i in places])
+    looked_at = _pictures(manifest, manifest.pictures[places])
     images = np.empty((count, _SIDE, _SIDE, 3), np.uint8)
     looked_at.decode_into(images)
     found = []
@@ -182,9 +178,9 @@ def page_content(check: Check) -> CheckContent:
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
-    widths = np.array([p.width for p in manifest.pictures])
-    heights = np.array([p.height for p in manifest.pictures])
-    kinds = collections.Counter(Path(p.file).suffix.lower() or "none" for p in manifest.pictures)
+    columns = manifest.pictures.columns()
+    widths, heights = columns["width"].values, columns["height"].values
+    kinds = collections.Counter(Path(file).suffix.lower() or "none" for file in columns["file"])
     return [
         ("folder", str(manifest.root)),
         ("pictures", f"{len(manifest.pictures):,}"),
@@ -194,17 +190,19 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
             f"{min(widths.min(), heights.min())}, {max(widths.max(), heights.max())}",
         ),
         ("endings", ", ".join(f"{name} {n:,}" for name, n in kinds.most_common())),
-        ("turned by EXIF", f"{sum(p.orientation != 1 for p in manifest.pictures):,}"),
+        ("turned by EXIF", f"{(columns['orientation'].values != 1).sum():,}"),
         ("fingerprint", manifest.fingerprint),
     ]
 
 
 def _counts(manifest: Manifest) -> Table:
     splits = manifest.splits
-    counts = {split: collections.Counter() for split in splits}
-    for picture in manifest.pictures:
-        counts[picture.split].update(picture.labels)
-    total = max(len(manifest.split("train")), 1)
+    classes = len(manifest.task.classes)
+    counts = {
+        split: np.bincount(manifest.split(split).column("labels").numbers, minlength=classes)
+        for split in splits
+    }
+    total = max(manifest.counts["train"], 1)
     rows = [
         [name, *(f"{counts[s][k]:,}" for s in splits), percent(counts["train"][k] / total)]
         for k, name in enumerate(manifest.task.classes)

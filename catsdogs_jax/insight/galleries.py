@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from catsdogs_jax.data.manifest import Picture
+from catsdogs_jax.data.pictures import Picture
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.insight import thumbnails
 from catsdogs_jax.insight.mistakes import (
@@ -76,9 +76,9 @@ def suspects(source: Source) -> list[tuple[str, Suspect]]:
 def leak_photos(source: Source) -> list[tuple[Photo, Photo]]:
     """Returns pictures of the first pairs that stand in two splits."""
     places = {
-        picture.file: (name, index)
+        file: (name, index)
         for name, pictures in source.sets.items()
-        for index, picture in enumerate(pictures.pictures)
+        for index, file in enumerate(pictures.pictures.column("file"))
     }
 
     def photo(picture: Picture) -> Photo:

@@ -11,7 +11,9 @@ import numpy as np
 from catsdogs_jax.classifier import Classifier, load
 from catsdogs_jax.data.dataset import picture_sets
 from catsdogs_jax.data.leaks import find_leaks
-from catsdogs_jax.data.manifest import Manifest, Picture
+from catsdogs_jax.data.manifest import Manifest
+from catsdogs_jax.data.manifest_file import read_manifest
+from catsdogs_jax.data.pictures import Picture
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.run_folder import RunFolder
@@ -89,7 +91,7 @@ def read_run(workdir: str | Path) -> Source:
             f"the run in {str(workdir)!r} is not finished (no result.json): train it to its end"
         )
     classifier = load(workdir)
-    manifest = Manifest.from_dict(json.loads(folder.manifest.read_text(encoding="utf-8")))
+    manifest = read_manifest(folder.manifest)
     values = json.loads(folder.result.read_text(encoding="utf-8"))
     sets = picture_sets(manifest, classifier.preprocessing)
     held_out = [name for name in values["splits"] if name in sets]

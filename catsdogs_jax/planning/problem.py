@@ -76,14 +76,14 @@ def _counted(config: Config, pictures: int | None, classes: int | None, source: 
 
 def _listed(config: Config) -> Problem:
     listing = list_source(config.data)
-    splits = [example.split for example in listing.examples]
-    names = sorted({label for example in listing.examples for label in example.labels})
+    splits = listing.examples.column("split").counts()
+    names = listing.examples.column("labels").used()
     kind = _kind(config, len(names), multilabel=listing.multilabel)
-    unsplit = splits.count(None) + splits.count("train")
-    held = splits.count("validation") or round(unsplit * config.data.validation_share)
-    if "validation" not in splits:
+    unsplit = splits[None] + splits["train"]
+    held = splits["validation"] or round(unsplit * config.data.validation_share)
+    if not splits["validation"]:
         unsplit -= held
-    if "test" not in splits:
+    if not splits["test"]:
         unsplit -= round(unsplit * config.data.test_share)
     return Problem(unsplit, held, Task(kind, tuple(names)), f"listed in {listing.root}")
 

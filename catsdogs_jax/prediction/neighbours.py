@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from catsdogs_jax.data.manifest import Picture
+from catsdogs_jax.data.pictures import Pictures
 from catsdogs_jax.data.pipeline import Batch
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.prediction.engine import answer
@@ -109,7 +109,7 @@ def compile_distance(
 def find_neighbours(
     evaluation: CompiledStep,
     variables: tuple[Params, Params],
-    splits: dict[str, list[Picture]],
+    splits: dict[str, Pictures],
     root: Path,
     batch: int,
     sharding: Sharding,
@@ -156,7 +156,7 @@ def find_neighbours(
     return Neighbours(train, distances, step)
 
 
-def spaced(pictures: list[Picture]) -> list[Picture]:
+def spaced(pictures: Pictures) -> Pictures:
     """Returns the pictures that are looked at: all, or 4,000 evenly over the list."""
     count = min(len(pictures), _MOST)
-    return [pictures[i] for i in np.linspace(0, len(pictures) - 1, count).astype(int)]
+    return pictures[np.linspace(0, len(pictures) - 1, count).astype(int)]

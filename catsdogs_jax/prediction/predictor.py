@@ -1,13 +1,12 @@
 """Rows of a table for names of files: the model, the views, and the reject option together."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import jax
 
 from catsdogs_jax.classifier import Classifier
-from catsdogs_jax.data.manifest import Manifest
+from catsdogs_jax.data.manifest_file import read_manifest
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.prediction.engine import Step, answer
 from catsdogs_jax.prediction.forms import Row
@@ -28,11 +27,11 @@ def neighbours_of(workdir: Path, classifier: Classifier) -> Neighbours:
         return known
     if not folder.manifest.is_file():
         raise UserError(f"--reject-far needs the run's manifest.json in {str(workdir)!r}")
-    manifest = Manifest.from_dict(json.loads(folder.manifest.read_text(encoding="utf-8")))
+    manifest = read_manifest(folder.manifest)
     found = find_neighbours(
         classifier.evaluation,
         (classifier.params, classifier.statistics),
-        {split: list(manifest.split(split)) for split in ("train", "validation")},
+        {split: manifest.split(split) for split in ("train", "validation")},
         manifest.root,
         classifier.batch,
         classifier.sharding,

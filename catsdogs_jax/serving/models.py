@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from catsdogs_jax.classifier import Classifier, load
 from catsdogs_jax.data.decode import decode_square, read_header
-from catsdogs_jax.data.manifest import Manifest
+from catsdogs_jax.data.manifest_file import read_manifest
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.exporting import bundle
@@ -143,12 +142,12 @@ class Run:
     @functools.cached_property
     def _training_pictures(self) -> tuple[PictureSet, np.ndarray]:
         bank = neighbours_of(self.folder.path, self.classifier).train
-        manifest = Manifest.from_dict(json.loads(self.folder.manifest.read_text(encoding="utf-8")))
-        listed = spaced(list(manifest.split("train")))
+        manifest = read_manifest(self.folder.manifest)
+        listed = spaced(manifest.split("train"))
         if len(listed) != len(bank) or not manifest.root.is_dir():
             raise UserError(f"the training pictures are not whole below {str(manifest.root)!r}")
         to = self.classifier.preprocessing
-        return PictureSet.create(listed, manifest.root, to), bank
+        return PictureSet(listed, manifest.root, to), bank
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What the processes of a run must agree on before the first step."""
 
 import json
-from collections import Counter
 
 from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
@@ -46,7 +45,7 @@ def check_same_pictures(manifest: Manifest) -> None:
 
 def spell(manifest: Manifest) -> str:
     """Returns what tells the pictures of one process from those of another."""
-    counts = Counter(picture.split for picture in manifest.pictures)
+    counts = manifest.counts
     listed = ", ".join(f"{name} {counts[name]:,}" for name in manifest.splits)
-    first = manifest.pictures[0].file
+    first = manifest.pictures.cell("file", 0)
     return f"{listed}, the first {first!r}, fingerprint {manifest.fingerprint}"

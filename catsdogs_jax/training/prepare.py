@@ -50,5 +50,5 @@ def prepare(
     plan = make_plan(config, len(pictures), fitted["steps"] if fitted else None)
     trainer = trainer_of(plan)
     formulation = dataclasses.asdict(trainer.formulation)
-    claimed = folder.claimed(config, dataset.manifest.to_dict(), formulation, fitted)
+    claimed = folder.claimed(config, dataset.manifest, formulation, fitted)
     return plan, trainer, hosts.held_by_first(claimed)

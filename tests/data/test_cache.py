@@ -30,7 +30,7 @@ def manifest(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def pictures(manifest: Manifest, size: int = 16) -> PictureSet:
     preprocessing = Preprocessing(size, "stretch", manifest.task)
-    return PictureSet.create(manifest.split("train"), manifest.root, preprocessing)
+    return PictureSet(manifest.split("train"), manifest.root, preprocessing)
 
 
 def kept() -> set[str]:
@@ -82,7 +82,7 @@ def half(self, decoded):
 PictureSet.decode_into = half
 manifest = build_manifest(list_folder(Path(sys.argv[1])), DataConfig(), 0)
 preprocessing = Preprocessing(16, "stretch", manifest.task)
-on_disk(PictureSet.create(manifest.split("train"), manifest.root, preprocessing), 2**30)
+on_disk(PictureSet(manifest.split("train"), manifest.root, preprocessing), 2**30)
 """
 
 

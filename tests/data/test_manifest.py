@@ -1,5 +1,6 @@
 """Promises of the manifest: decoded once, quarantined with a reason, fingerprinted."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from catsdogs_jax.config import DataConfig
 from catsdogs_jax.data.leaks import find_leaks
 from catsdogs_jax.data.manifest import Manifest, build_manifest, evaluation_manifest
+from catsdogs_jax.data.manifest_file import read_head, read_manifest, spell_manifest
 from catsdogs_jax.data.sources import list_folder, list_table
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.task import Task
@@ -55,10 +57,23 @@ def test_the_fingerprint_changes_with_the_data_only(colours: Path, paint: Paint)
     assert manifest_of(colours).fingerprint != first
 
 
-def test_the_manifest_is_json(colours: Path) -> None:
-    tree = json.loads(json.dumps(manifest_of(colours).to_dict()))
+def test_the_file_of_the_manifest_is_json_with_a_picture_in_each_line(
+    colours: Path, tmp_path: Path
+) -> None:
+    (colours / "train/red/bad.png").write_bytes(b"no picture")
+    excluded = (("train/red/1.png", "near copy"),)
+    made = dataclasses.replace(manifest_of(colours), excluded=excluded)
+    path = tmp_path / "manifest.json"
+    path.write_text("".join(spell_manifest(made)), encoding="utf-8")
+    tree = json.loads(path.read_text(encoding="utf-8"))
     assert len(tree["pictures"]) == 33
     assert set(tree["pictures"][0]) >= {"file", "labels", "split", "content_hash", "orientation"}
+    assert path.read_text().count('\n{"file": ') == 33
+    assert read_manifest(path) == made
+    assert read_head(path) == {key: tree[key] for key in tree if key != "pictures"}
+
+    path.write_text(json.dumps(tree, indent=1), encoding="utf-8")  # As versions before wrote it.
+    assert read_manifest(path) == made
 
 
 @pytest.mark.parametrize(

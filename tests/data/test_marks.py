@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from catsdogs_jax.data.listing import Example, Examples, Listing
 from catsdogs_jax.data.marks import apply_marks
-from catsdogs_jax.data.sources import Example, Listing
 from catsdogs_jax.errors import UserError
 
-EXAMPLES = tuple(Example(f"cat/{i}.jpg", ("cat",), "train") for i in range(3))
+EXAMPLES = Examples.of(Example(f"cat/{i}.jpg", ("cat",), "train") for i in range(3))
 LISTING = Listing(Path("root"), EXAMPLES)
 
 

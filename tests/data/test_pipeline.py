@@ -23,7 +23,7 @@ def manifest(colours: Path) -> Manifest:
 
 def pictures(manifest: Manifest, *, cached: bool = True) -> PictureSet:
     preprocessing = Preprocessing(16, "stretch", manifest.task)
-    made = PictureSet.create(manifest.split("train"), manifest.root, preprocessing)
+    made = PictureSet(manifest.split("train"), manifest.root, preprocessing)
     return made.in_memory() if cached else made
 
 

@@ -1,5 +1,6 @@
 """Promises of a scan by several processes: each opens its part, all know the whole."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ from PIL import Image
 
 from catsdogs_jax import hosts
 from catsdogs_jax.data import scan_shares
+from catsdogs_jax.data.listing import Example, Examples, Listing
 from catsdogs_jax.data.scan_index import scan_folder
 from catsdogs_jax.data.scan_shares import check_same_listing, scan_in_shares
-from catsdogs_jax.data.sources import Example, Listing
 from catsdogs_jax.errors import UserError
 
 FILES = [f"{number}.jpg" for number in range(7)]
@@ -32,9 +33,13 @@ def test_each_opens_its_part_and_learns_what_the_others_found(
     alone = list(scan_in_shares(folder, FILES))
     opened: list[str] = []
 
-    def counted(root: Path, files: list[str]) -> list[object]:
-        opened.extend(files)
-        return list(scan_folder(root, files))
+    def watched(files: Iterable[str]) -> Iterator[str]:
+        for file in files:
+            opened.append(file)
+            yield file
+
+    def counted(root: Path, files: Iterable[str]) -> list[object]:
+        return list(scan_folder(root, watched(files)))
 
     monkeypatch.setattr(scan_shares, "scan_folder", counted)
     monkeypatch.setattr(hosts, "count", lambda: 3)
@@ -63,7 +68,7 @@ def test_a_listing_that_differs_is_told_by_a_file(
     monkeypatch.setattr(hosts, "count", lambda: 2)
 
     def listing(rows: list[tuple[str, str]]) -> Listing:
-        return Listing(Path(), tuple(Example(file, (label,), None) for file, label in rows))
+        return Listing(Path(), Examples.of(Example(file, (label,), None) for file, label in rows))
 
     def said(rows: list[tuple[str, str]]) -> bytes:
         heard: list[bytes] = []

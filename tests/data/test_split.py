@@ -37,7 +37,7 @@ def test_the_order_of_listing_does_not_matter() -> None:
 def test_equal_files_fall_on_the_same_side() -> None:
     doubled = ITEMS + ITEMS
     out = hold_out(doubled, 0.2, 0, "validation")
-    assert out[: len(ITEMS)] == out[len(ITEMS) :]
+    assert (out[: len(ITEMS)] == out[len(ITEMS) :]).all()
 
 
 def test_a_new_picture_moves_at_most_one_other() -> None:
