@@ -21,8 +21,11 @@ from catsdogs_jax import coordinator, hosts, peers
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import config_to_dict
 from catsdogs_jax.data.dataset import load_dataset
+from catsdogs_jax.data.pictures import Picture, Pictures
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.errors import Interrupted, UserError
+from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.task import Task
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.agreement import check_same_config, check_same_pictures, spell
 from catsdogs_jax.training.sharding import make_sharding
@@ -266,13 +269,9 @@ def test_a_process_reads_its_places_of_each_batch_alone(monkeypatch: pytest.Monk
             read.append(int(index))
             return np.zeros((4, 4, 3), np.uint8)
 
-        def __len__(self) -> int:
-            return 12
-
-    class Shape:
-        image_size = 4
-
-    pictures = Counted((), Path(), np.zeros((12, 1), np.float32), Shape())  # type: ignore[arg-type]
+    listed = (Picture(f"{k}", (0,), "train", 4, 4, 1, False, "0" * 64, "0" * 16) for k in range(12))
+    to = Preprocessing(4, "stretch", Task("binary", ("cat", "dog")))
+    pictures = Counted(Pictures.of(listed), Path(), to)
     whole = [batch["index"] for batch in pictures.training_batches(0, 3, 8, seed=0)]
     read.clear()
     places = np.array([2, 3])

@@ -142,6 +142,12 @@ class TrainConfig:
         "none: the fastest, on accelerators the whole batch.",
         minimum=1,
     )
+    steps_per_call: int | None = option(
+        None,
+        "Steps that the devices take in one call, of pictures that lie on them; none: 8 on "
+        "accelerators where the decoded training pictures fit, else 1, and pictures are sent.",
+        minimum=1,
+    )
     patience: int | None = option(
         None,
         "Evaluations without a better checkpoint.metric after which the run stops; none: it does "

@@ -132,7 +132,21 @@ class PictureSet:
         order = self.training_order(first_step, last_step, batch, seed, sampling)
         mask = np.ones(batch, bool)[places]
         for indices, images in self._with_images(whole[places] for whole in order):
-            yield self._batch(indices, images, mask)
+            yield {"image": images, **self._rows(indices, mask)}
+
+    def training_rows(
+        self,
+        first_step: int,
+        last_step: int,
+        batch: int,
+        seed: int,
+        sampling: Sampling = "natural",
+        places: Places = EVERYWHERE,
+    ) -> Iterator[Batch]:
+        """Yields what `training_batches` does, without the pictures: none is read."""
+        mask = np.ones(batch, bool)[places]
+        for whole in self.training_order(first_step, last_step, batch, seed, sampling):
+            yield self._rows(whole[places], mask)
 
     def files_of_step(
         self, step: int, batch: int, seed: int, sampling: Sampling = "natural"
@@ -163,12 +177,12 @@ class PictureSet:
         plan = [(indices[places], mask[places]) for indices, mask in batches]
         found = self._with_images(indices for indices, _ in plan)
         for (indices, images), (_, mask) in zip(found, plan, strict=True):
-            yield self._batch(indices, images, mask)
+            yield {"image": images, **self._rows(indices, mask)}
 
-    def _batch(self, indices: np.ndarray, images: np.ndarray, mask: np.ndarray) -> Batch:
+    def _rows(self, indices: np.ndarray, mask: np.ndarray) -> Batch:
+        """Returns all of a batch but its pictures."""
         labels = [self.pictures.cell("labels", place) for place in indices.tolist()]
         return {
-            "image": images,
             "target": self.preprocessing.task.targets(labels),
             "mask": mask,
             "index": indices.astype(np.int32),

@@ -46,8 +46,8 @@ def announce(
     total = parameter_overview.count_parameters(trainer.abstract_state().params)
     work = multiply_adds(trainer.model, trainer.recipe.preprocessing.image_size)
     print(f"model     {describe_size(total, work)}, see {folder.path / 'parameters.txt'}")
-    print(f"step      {trainer.formulation}")
-    steps = [trainer.train, trainer.evaluate] if plan.steps else [trainer.evaluate]
+    print(f"step      {trainer.formulation}{_how_many(trainer)}")
+    steps = trainer.programs if plan.steps else [trainer.evaluate]
     recalled = sum(step.recalled for step in steps)
     print(f"compiled  {recalled} of {len(steps)} steps were in the cache of compiled functions")
     if plan.steps:
@@ -60,6 +60,12 @@ def announce(
         )
     if first_step:
         print(f"going on  from the checkpoint of step {first_step:,}")
+
+
+def _how_many(trainer: Trainer) -> str:
+    if trainer.resident is None:
+        return ""
+    return f", {trainer.resident.steps} in a call, of pictures that lie on the devices"
 
 
 def _where_decoded(pictures: PictureSet) -> str:

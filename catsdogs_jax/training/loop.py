@@ -27,6 +27,7 @@ from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.preemption import Observer, Stop, unobserved
 from catsdogs_jax.training.progress import Stopwatch
 from catsdogs_jax.training.records import NoRecords, Records
+from catsdogs_jax.training.resident import stacked
 from catsdogs_jax.training.state import TrainState
 from catsdogs_jax.training.thresholds import with_thresholds
 from catsdogs_jax.training.trainer import Trainer
@@ -37,7 +38,7 @@ _IN_FLIGHT = 2
 _FILES_NAMED = 5
 
 InFlight = deque[tuple[int, dict[str, Any]]]
-"""Number and metrics of the steps that may not be done yet, the first first."""
+"""Last step and metrics of the calls that may not be done yet, the first first."""
 
 
 @dataclasses.dataclass
@@ -103,8 +104,8 @@ class Loop:
             Interrupted: A signal asked to stop; the state is saved.
             Diverged: The loss is not finite any more.
         """
-        steps = [self.trainer.train, self.trainer.evaluate][not self.plan.steps :]
-        self.goodput.begin(first_step, sum(one.seconds for one in steps))
+        programs = self.trainer.programs if self.plan.steps else [self.trainer.evaluate]
+        self.goodput.begin(first_step, sum(one.seconds for one in programs))
         recorded = max((row["step"] for row in self.records.rows), default=0)
         unrecorded = self._pictures.training_order(recorded, first_step, *self._order)
         self._witness.recall(recorded, unrecorded)
@@ -121,8 +122,11 @@ class Loop:
             jax.transfer_guard("disallow"),
         ):
             self.stopwatch.restart(feed.waited)
-            for step, batch in enumerate(feed, first_step + 1):
-                state, metrics = self.trainer.train(state, batch)
+            step, take = first_step, self.trainer.resident or self.trainer.train
+            for batch in feed:
+                state, metrics = take(state, batch)
+                steps = np.size(metrics["failed"])
+                step += steps
                 # Copied behind the step: where it is read, below, it is on the host already.
                 with jax.transfer_guard_device_to_host("allow"):
                     metrics["failed"].copy_to_host_async()
@@ -130,7 +134,7 @@ class Loop:
                 self._confirm(in_flight, _IN_FLIGHT, state)
                 for hook in hooks:
                     hook(step)
-                state = self._after_step(step, state, feed, in_flight)
+                state = self._after_steps(steps, step, state, feed, in_flight)
                 if self.plan.evaluates_after(step) and self.ended_early() is not None:
                     break
         return state
@@ -142,21 +146,29 @@ class Loop:
         return found if found is not None and found.step < self.plan.steps else None
 
     def _confirm(self, in_flight: InFlight, left: int, state: TrainState) -> None:
-        """Waits until at most `left` steps are in flight, and stops the run if one has failed.
+        """Waits until at most `left` calls are in flight, and stops the run if one has failed.
 
         This bounds the batches that wait on the device as well.
         """
         while len(in_flight) > left:
             step, metrics = in_flight.popleft()
-            if jax.device_get(metrics["failed"]):
-                self._stop_for_failure(step, jax.device_get(metrics), state)
+            failed = np.atleast_1d(jax.device_get(metrics["failed"]))
+            if failed.any():
+                first = int(failed.argmax())
+                told = {
+                    name: np.atleast_1d(values)[first]
+                    for name, values in jax.device_get(metrics).items()
+                }
+                self._stop_for_failure(step - len(failed) + 1 + first, told, state)
 
-    def _after_step(
-        self, step: int, state: TrainState, feed: Feed, in_flight: InFlight
+    def _after_steps(
+        self, steps: int, step: int, state: TrainState, feed: Feed, in_flight: InFlight
     ) -> TrainState:
-        self.stopwatch.tick()
+        """Does what follows a call of some steps, of which `step` is the last."""
+        self.stopwatch.tick(steps)
         self._watchdog.pat()
-        self._witness.taken(step)
+        for taken in range(step - steps + 1, step + 1):
+            self._witness.taken(taken)
         self.checkpoints.check()
         self.records.progress.step(step, feed.waited)
         measured, preprocessing = None, self.dataset.preprocessing
@@ -289,9 +301,15 @@ class Loop:
 
     def _feed(self, first_step: int, in_flight: InFlight) -> Feed:
         places = self.trainer.sharding.places(self.config.data.batch_size)
-        batches = self._pictures.training_batches(first_step, self.plan.steps, *self._order, places)
+        which = (first_step, self.plan.steps, *self._order, places)
+        sharding, resident = self.trainer.sharding, self.trainer.resident
+        if resident is None:
+            batches = self._pictures.training_batches(*which)
+        else:
+            batches = self._pictures.training_rows(*which)
+        fed = self._witness.watched(batches, first_step, places)
         return Feed(
-            self._witness.watched(batches, first_step, places),
-            self.trainer.sharding.batch,
+            stacked(fed, resident.calls(self.plan, first_step)) if resident else fed,
+            sharding.batches if resident else sharding.batch,
             busy=lambda: bool(in_flight) and not in_flight[-1][1]["loss"].is_ready(),
         )

@@ -34,7 +34,7 @@ class AgreedStop:
     """
 
     def __init__(self) -> None:
-        self._agreed = False
+        self._agreed, self._last, self._number = False, -1, 0
 
     def __enter__(self) -> Self:
         self._former = signal.signal(signal.SIGINT, self._pass_on)
@@ -47,7 +47,11 @@ class AgreedStop:
         """Returns SIGTERM from the step on that was agreed on."""
         from jax.experimental import multihost_utils
 
-        self._agreed = self._agreed or multihost_utils.reached_preemption_sync_point(step)
+        if step != self._last:
+            # JAX names the number after the last one: calls of several steps would pass it by.
+            self._last, self._number = step, self._number + 1
+        reached = multihost_utils.reached_preemption_sync_point
+        self._agreed = self._agreed or reached(self._number)
         return signal.SIGTERM if self._agreed else None
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.budget import PROVISIONAL_STEPS, fit_to_budget
 from catsdogs_jax.training.fastest import fastest_trainer
 from catsdogs_jax.training.plan import Plan, make_plan
+from catsdogs_jax.training.resident import with_resident_pictures
 from catsdogs_jax.training.sharding import Sharding
 from catsdogs_jax.training.teacher import load_teacher
 from catsdogs_jax.training.trainer import Trainer, class_weights
@@ -48,7 +49,7 @@ def prepare(
         trial = trainer_of(make_plan(config, len(pictures), PROVISIONAL_STEPS))
         fitted = fit_to_budget(config, dataset, trial, folder.path, started)
     plan = make_plan(config, len(pictures), fitted["steps"] if fitted else None)
-    trainer = trainer_of(plan)
+    trainer = with_resident_pictures(trainer_of(plan), config, dataset.training, plan)
     formulation = dataclasses.asdict(trainer.formulation)
     claimed = folder.claimed(config, dataset.manifest, formulation, fitted)
     return plan, trainer, hosts.held_by_first(claimed)

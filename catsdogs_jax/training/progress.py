@@ -32,9 +32,9 @@ class Stopwatch:
         """Begins an interval; `waited` is the reader's total waiting time so far, seconds."""
         self._start, self._waited, self._steps = time.perf_counter(), waited, 0
 
-    def tick(self) -> None:
-        """Counts a step."""
-        self._steps += 1
+    def tick(self, steps: int = 1) -> None:
+        """Counts steps."""
+        self._steps += steps
 
     def read(self, waited: float) -> dict[str, float]:
         """Returns the speed of the interval; call it when the device has finished the steps."""

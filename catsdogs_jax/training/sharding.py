@@ -49,6 +49,11 @@ class Sharding:
         return NamedSharding(self.mesh, PartitionSpec(_AXES))
 
     @property
+    def batches(self) -> NamedSharding:
+        """Splits the second axis over the devices, of batches one after another."""
+        return NamedSharding(self.mesh, PartitionSpec(None, _AXES))
+
+    @property
     def replicated(self) -> NamedSharding:
         """The same values on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
@@ -180,9 +185,9 @@ _gather.defvjp(_gather_forward, _gather_backward)
 
 
 def everywhere(value: Any, replicated: jax.sharding.Sharding) -> jax.Array:
-    """Returns a small array of the host on every device; each process must give the same."""
+    """Returns an array of the host on every device; each process must give the same."""
     host = np.asarray(value)
-    with jax.transfer_guard("allow"):  # A few bytes, and asked for.
+    with jax.transfer_guard("allow"):  # It is asked for.
         return jax.make_array_from_callback(host.shape, replicated, lambda at: host[at])
 
 

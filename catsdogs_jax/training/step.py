@@ -133,6 +133,35 @@ def train_step(
     return dataclasses.replace(after, failed=failed), metrics
 
 
+def train_steps(
+    recipe: Recipe,
+    state: TrainState,
+    batches: Batch,
+    images: jax.Array,
+    teacher: Variables | None = None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Takes several optimisation steps, of pictures that lie on the devices.
+
+    Args:
+        recipe: Static.
+        state: State before the first step.
+        batches: `index` int32 [steps, B], the pictures of each batch, and what else `train_step`
+            takes of a batch, with the same leading axis.
+        images: All training pictures, uint8 [n, size, size, 3].
+        teacher: Parameters and statistics of the teacher, if there is one.
+
+    Returns:
+        The state after the last step, and the metrics of `train_step`, each [steps]. After a step
+        that failed the others change nothing.
+    """
+
+    def one(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        image = jnp.take(images, batch["index"], axis=0, mode="clip")
+        return train_step(recipe, state, {**batch, "image": image}, teacher)
+
+    return jax.lax.scan(one, state, batches)
+
+
 def eval_step(
     recipe: EvalRecipe, params: Params, statistics: Params, batch: Batch
 ) -> tuple[jax.Array, Sums]:

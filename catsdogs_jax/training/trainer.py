@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,9 @@ from catsdogs_jax.training.sharding import Sharding
 from catsdogs_jax.training.state import Params, Sums, TrainState, split_model
 from catsdogs_jax.training.step import EvalRecipe, Recipe, eval_step, train_step
 
+if TYPE_CHECKING:
+    from catsdogs_jax.training.resident import Resident
+
 
 class CompiledStep:
     """A step compiled once, when it is first asked for; with other shapes it fails and names them.
@@ -30,12 +33,13 @@ class CompiledStep:
     Attributes:
         name: What it is, for messages.
         arguments: The static one, then shapes of the others.
+        always: Arrays that follow the other arguments in every call.
 
     Args:
         name: As above.
         function: The step; its first argument is static.
         *arguments: The static one, then shapes of the others.
-        always: Arrays that follow the other arguments in every call.
+        always: As above.
         **jit_options: Of `jax.jit`.
     """
 
@@ -47,14 +51,14 @@ class CompiledStep:
         always: tuple[Any, ...] = (),
         **jit_options: Any,
     ):
-        self.name, self._always = name, always
+        self.name, self.always = name, always
         self._jitted = jax.jit(function, static_argnums=0, **jit_options)
         self.arguments = arguments
 
     @functools.cached_property
     def _made(self) -> tuple[Compiled, bool, float]:
         start = time.perf_counter()
-        lowered = self._jitted.lower(*self.arguments, *self._always)
+        lowered = self._jitted.lower(*self.arguments, *self.always)
         return *compile_or_recall(lowered), time.perf_counter() - start
 
     @property
@@ -80,7 +84,7 @@ class CompiledStep:
                 compilation, which would stall an accelerator for a minute, never happens.
         """
         try:
-            return self.compiled(*arguments, *self._always)
+            return self.compiled(*arguments, *self.always)
         except TypeError as error:
             raise TypeError(f"the {self.name} step is compiled once per run: {error}") from error
 
@@ -100,6 +104,7 @@ class Trainer:
         model: The model with abstract parameters, in XLA's own operations.
         formulation: How the steps are computed.
         abstract_batch: Shapes, types and shardings of a training batch.
+        resident: What takes the steps of a run whose pictures lie on the devices; none: `train`.
     """
 
     recipe: Recipe
@@ -112,6 +117,12 @@ class Trainer:
     model: Model
     formulation: Formulation
     abstract_batch: Batch
+    resident: "Resident | None" = None
+
+    @property
+    def programs(self) -> tuple[CompiledStep, ...]:
+        """The compiled steps that a run takes."""
+        return (*(self.resident.compiled if self.resident else (self.train,)), self.evaluate)
 
     def abstract_state(self) -> TrainState:
         """Returns shapes, types and shardings of the state, to restore onto."""

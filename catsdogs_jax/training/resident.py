@@ -1,0 +1,140 @@
+"""Training pictures that lie on the devices: indices are sent, and several steps are one call.
+
+A small network takes a step in less time than the host needs to cut a batch, send it and start the
+step. An accelerator that holds all decoded pictures gathers them itself, and takes the next steps
+without asking. On a CPU nothing is saved, and XLA runs convolutions inside a loop much slower.
+Source: `steps_per_execution` of Keras; `iterations_per_loop` of TPUEstimator.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.data.pipeline import Batch, PictureSet
+from catsdogs_jax.errors import UserError
+from catsdogs_jax.training.plan import Plan
+from catsdogs_jax.training.sharding import everywhere
+from catsdogs_jax.training.step import train_steps
+from catsdogs_jax.training.trainer import CompiledStep, Trainer
+
+_STEPS_PER_CALL = 8
+_SHARE = 0.25
+"""Of a device's memory that pictures may take where the config does not ask for it."""
+
+
+def with_resident_pictures(
+    trainer: Trainer, config: Config, pictures: PictureSet, plan: Plan
+) -> Trainer:
+    """Returns a trainer whose pictures lie on the devices, if that is asked for or saves time.
+
+    Args:
+        trainer: The trainer.
+        config: The run; of `train.steps_per_call` more than 1 asks for it, 1 forbids it.
+        pictures: The training pictures.
+        plan: Length of the run.
+
+    Raises:
+        UserError: It is asked for, but the decoded pictures are not in memory.
+    """
+    asked = config.train.steps_per_call
+    # A profile counts steps that are calls, and a probe takes none.
+    if asked == 1 or config.train.profile_steps or not plan.steps:
+        return trainer
+    kept = pictures.cache is not None and not isinstance(pictures.cache, np.memmap)
+    if asked is not None and not kept:
+        raise UserError(
+            f"train.steps_per_call={asked} needs the decoded training pictures in memory, "
+            f"{pictures.decoded_bytes / 2**20:,.0f} MiB: raise --config.data.cache_mb, or lower "
+            "--config.data.image_size"
+        )
+    if asked is None and not (kept and _fit(trainer, pictures.decoded_bytes)):
+        return trainer
+    return dataclasses.replace(trainer, resident=Resident(trainer, pictures, asked))
+
+
+class Resident:
+    """Steps of pictures that lie on the devices.
+
+    Attributes:
+        steps: Steps in a call, where nothing has to happen after one of them before its last.
+
+    Args:
+        trainer: What one step is.
+        pictures: The training pictures, in memory.
+        steps: Steps in a call; none: 8.
+    """
+
+    def __init__(self, trainer: Trainer, pictures: PictureSet, steps: int | None = None):
+        assert pictures.cache is not None
+        self.steps = steps or _STEPS_PER_CALL
+        images = everywhere(pictures.cache, trainer.sharding.replicated)
+        self._several = _compiled(trainer, images, self.steps)
+        self._one = _compiled(trainer, images, 1)
+
+    @property
+    def compiled(self) -> tuple[CompiledStep, ...]:
+        """The programs that a run needs."""
+        return self._several, self._one
+
+    def __call__(self, state: Any, batches: Batch) -> Any:
+        """Takes as many steps as there are batches, 1 or `steps`; see `train_steps`."""
+        return (self._one if len(batches["mask"]) == 1 else self._several)(state, batches)
+
+    def calls(self, plan: Plan, first_step: int) -> Iterator[int]:
+        """Yields the number of steps in each call from a step on.
+
+        Calls of several begin at multiples of `steps` alone, so that a run that goes on makes the
+        calls that it would have made, and with them the same rounding.
+        """
+        step = first_step
+        while step < plan.steps:
+            last = step + self.steps
+            whole = step % self.steps == 0 and last <= plan.steps
+            if whole and not any(map(plan.saves_after, range(step + 1, last))):
+                size = self.steps
+            else:
+                size = 1
+            yield size
+            step += size
+
+
+def stacked(batches: Iterable[Batch], sizes: Iterable[int]) -> Iterator[Batch]:
+    """Yields as many batches as each size says as one, each array with a leading axis [size]."""
+    remaining = iter(batches)
+    for size in sizes:
+        block = list(itertools.islice(remaining, size))
+        yield {name: np.stack([batch[name] for batch in block]) for name in block[0]}
+
+
+def _compiled(trainer: Trainer, images: jax.Array, steps: int) -> CompiledStep:
+    state = trainer.abstract_state()
+    fed = {
+        name: jax.ShapeDtypeStruct(
+            (steps, *leaf.shape), leaf.dtype, sharding=trainer.sharding.batches
+        )
+        for name, leaf in trainer.abstract_batch.items()
+        if name != "image"
+    }
+    return CompiledStep(
+        "training",
+        train_steps,
+        trainer.recipe,
+        state,
+        fed,
+        always=(images, *trainer.train.always),
+        donate_argnums=1,
+        out_shardings=(trainer.sharding.shardings(state), trainer.sharding.replicated),
+    )
+
+
+def _fit(trainer: Trainer, size: int) -> bool:
+    """Whether pictures of so many bytes are few beside the memory of each device."""
+    if trainer.sharding.platform == "cpu":
+        return False
+    limits = [device.memory_stats() for device in trainer.sharding.mesh.local_devices]
+    return all(size <= _SHARE * (limit or {}).get("bytes_limit", 0) for limit in limits)

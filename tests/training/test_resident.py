@@ -1,0 +1,166 @@
+"""Promises of pictures that lie on the devices: the run is the same, and only indices are sent."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental import multihost_utils
+
+from catsdogs_jax.config import Config
+from catsdogs_jax.data.dataset import load_dataset
+from catsdogs_jax.errors import Diverged, Interrupted, UserError
+from catsdogs_jax.result import Result
+from catsdogs_jax.run_folder import RunFolder
+from catsdogs_jax.train import train_and_evaluate
+from catsdogs_jax.training.plan import Plan, make_plan
+from catsdogs_jax.training.preemption import AgreedStop
+from catsdogs_jax.training.resident import Resident, stacked, with_resident_pictures
+from catsdogs_jax.training.sharding import make_sharding
+from catsdogs_jax.training.trainer import Trainer, build_trainer
+
+Tiny = Callable[..., Config]
+
+STEPS = 22
+
+
+class StopAfter:
+    def __init__(self, step: int):
+        self.step = step
+
+    def requested(self, step: int) -> int | None:
+        return 15 if step >= self.step else None
+
+
+def config_of(
+    tiny: Tiny, steps_per_call: int | None = 4, devices: int = 1, **groups: Any
+) -> Config:
+    train = {"steps": STEPS, "steps_per_call": steps_per_call, "ema_decay": 0.9}
+    model = {"convolutions": "native", "dropout": 0.5}
+    return tiny(
+        train=train | groups.pop("train", {}),
+        model=model,
+        augment={"flip": True, "zoom": (0.8, 1.2)},
+        eval={"every_steps": 6},
+        mesh={"devices": devices},
+        **groups,
+    )
+
+
+def rows_of(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.folder.metrics.read_text().splitlines()]
+
+
+def trainer_of(config: Config) -> Trainer:
+    data = load_dataset(config)
+    sharding = make_sharding(config.mesh.devices, config.mesh)
+    plan = make_plan(config, len(data.training))
+    built = build_trainer(config, data.preprocessing, sharding, plan, ())
+    return with_resident_pictures(built, config, data.training, plan)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_a_run_is_that_of_pictures_that_are_sent(tiny: Tiny, tmp_path: Path, devices: int) -> None:
+    sent = train_and_evaluate(config_of(tiny, 1, devices), tmp_path / "sent")
+    resident = train_and_evaluate(config_of(tiny, 4, devices), tmp_path / "resident")
+    for one, other in zip(rows_of(resident), rows_of(sent), strict=True):
+        assert one.pop("digest", None) == other.pop("digest", None)
+        assert one.pop("split") == other.pop("split")
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bits(tiny: Tiny, tmp_path: Path) -> None:
+    config = config_of(tiny)
+    whole = train_and_evaluate(config, tmp_path / "whole")
+    with pytest.raises(Interrupted, match="saved after step 4 of"):  # The call goes to its end.
+        train_and_evaluate(config, tmp_path / "stopped", StopAfter(2))
+    with pytest.raises(Interrupted, match="saved after step 16 of"):
+        train_and_evaluate(config, tmp_path / "stopped", StopAfter(13))
+    again = train_and_evaluate(config, tmp_path / "stopped")
+    assert again.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
+    assert again.folder.predictions.read_bytes() == whole.folder.predictions.read_bytes()
+
+
+@pytest.mark.parametrize("first", range(STEPS))
+def test_calls_end_where_something_happens_and_fall_into_step_after_a_stop(first: int) -> None:
+    plan = Plan(STEPS, 1.0, 6, 9)
+    resident = Resident.__new__(Resident)
+    resident.steps = 4
+    sizes = list(resident.calls(plan, first))
+    ends = (first + np.cumsum(sizes)).tolist()
+    assert ends[-1] == STEPS
+    assert {step for step in range(first + 1, STEPS + 1) if plan.saves_after(step)} <= set(ends)
+    whole = np.cumsum(list(resident.calls(plan, 0))).tolist()
+    assert set(ends) - set(whole) <= set(range(first + 1, first + 4))
+    assert 4 in list(resident.calls(plan, 0))
+
+
+def test_a_failed_step_within_a_call_is_named(tiny: Tiny, tmp_path: Path) -> None:
+    sent = config_of(tiny, 1, train={"learning_rate": 1e38})
+    with pytest.raises(Diverged) as expected:
+        train_and_evaluate(sent, tmp_path / "sent")
+    resident = config_of(tiny, 8, train={"learning_rate": 1e38}, checkpoint={"every_steps": 16})
+    with pytest.raises(Diverged) as found:
+        train_and_evaluate(resident, tmp_path / "resident")
+    step = re.compile(r"at step (\d+)")
+    assert step.findall(str(found.value)) == step.findall(str(expected.value))
+    assert int(step.findall(str(found.value))[0]) % 8 != 0
+    one, other = (RunFolder(tmp_path / name).failure.read_text() for name in ("sent", "resident"))
+    assert json.loads(one)["files"] == json.loads(other)["files"]
+
+
+def test_no_picture_is_sent_and_devices_exchange_no_more_than_gradients(tiny: Tiny) -> None:
+    trainer = trainer_of(config_of(tiny, devices=4))
+    assert trainer.resident is not None
+    several = trainer.resident.compiled[0]
+    assert set(several.arguments[2]) == {"target", "mask", "index"}
+    exchanges = re.compile(r"= .* (all-[a-z]+|collective-[a-z]+|reduce-scatter)\(")
+    one, many = (
+        set(exchanges.findall(s.compiled.as_text() or "")) for s in (trainer.train, several)
+    )
+    assert many == one == {"all-reduce"}
+
+
+def test_pictures_are_sent_where_that_is_asked_for_or_nothing_is_gained(tiny: Tiny) -> None:
+    assert trainer_of(config_of(tiny, 1)).resident is None
+    assert trainer_of(config_of(tiny, None)).resident is None  # A CPU.
+    with pytest.raises(UserError, match="steps_per_call=4 needs .* raise --config.data.cache_mb"):
+        trainer_of(config_of(tiny, data={"cache_mb": 0}))
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, False), (10**4, False), (10**9, True)])
+def test_an_accelerator_with_room_keeps_the_pictures(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, limit: int | None, kept: bool
+) -> None:
+    stats = None if limit is None else {"bytes_limit": limit}
+    monkeypatch.setattr("catsdogs_jax.training.sharding.Sharding.platform", "tpu")
+    monkeypatch.setattr(jax.Device, "memory_stats", lambda _: stats)
+    trainer = trainer_of(config_of(tiny, None))
+    assert (trainer.resident is not None) is kept
+    if trainer.resident is not None:
+        assert trainer.resident.steps == 8
+
+
+def test_processes_agree_on_the_end_of_a_call_of_several_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers: list[int] = []
+
+    def reached(number: int) -> bool:  # As JAX does: at the number after the last one.
+        numbers.append(number)
+        return number == 3
+
+    monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", reached)
+    stop = AgreedStop()
+    assert [stop.requested(step) for step in (8, 8, 16, 17, 25)] == [None, None, None, 15, 15]
+    assert numbers == [1, 1, 2, 3]
+
+
+def test_batches_are_put_together_as_the_sizes_say() -> None:
+    batches = [{"index": np.full(3, k)} for k in range(5)]
+    found = [batch["index"].tolist() for batch in stacked(batches, [1, 3, 1])]
+    assert found == [[[0] * 3], [[1] * 3, [2] * 3, [3] * 3], [[4] * 3]]
