@@ -23,6 +23,7 @@ from catsdogs_jax.training.step import train_steps
 from catsdogs_jax.training.trainer import CompiledStep, Trainer
 
 _STEPS_PER_CALL = 8
+_ROWS, _LANES = 32, 128
 _SHARE = 0.25
 """Of a device's memory that pictures may take where the config does not ask for it."""
 
@@ -72,9 +73,9 @@ class Resident:
     def __init__(self, trainer: Trainer, pictures: PictureSet, steps: int | None = None):
         assert pictures.cache is not None
         self.steps = steps or _STEPS_PER_CALL
-        images = everywhere(pictures.cache, trainer.sharding.replicated)
-        self._several = _compiled(trainer, images, self.steps)
-        self._one = _compiled(trainer, images, 1)
+        tiles = everywhere(tiled(pictures.cache), trainer.sharding.replicated)
+        self._several = compile_steps(trainer, tiles, self.steps)
+        self._one = compile_steps(trainer, tiles, 1)
 
     @property
     def compiled(self) -> tuple[CompiledStep, ...]:
@@ -111,7 +112,32 @@ def stacked(batches: Iterable[Batch], sizes: Iterable[int]) -> Iterator[Batch]:
         yield {name: np.stack([batch[name] for batch in block]) for name in block[0]}
 
 
-def _compiled(trainer: Trainer, images: jax.Array, steps: int) -> CompiledStep:
+def tiled(images: np.ndarray) -> np.ndarray:
+    """Returns pictures uint8 [n, size, size, 3] as whole tiles of a TPU, uint8 [n, rows, 128].
+
+    A TPU keeps bytes in tiles of 32 x 128. As [n, size, size, 3] it would lay the pictures side by
+    side in them, and every call would begin with a copy of all pictures in another layout; as
+    tiles of its own, each picture is one piece of memory (`tests/training/test_topology.py`).
+    """
+    size = images[0].size
+    tiles = np.zeros((len(images), tile_rows(size), _LANES), np.uint8)
+    tiles.reshape(len(images), -1)[:, :size] = images.reshape(len(images), -1)
+    return tiles
+
+
+def tile_rows(size: int) -> int:
+    """Returns the rows of the tiles that hold a picture of so many bytes."""
+    return -(-size // (_ROWS * _LANES)) * _ROWS
+
+
+def compile_steps(trainer: Trainer, tiles: Any, steps: int) -> CompiledStep:
+    """Returns a call of some steps; what becomes of it is compiled when it is first asked for.
+
+    Args:
+        trainer: What one step is.
+        tiles: All training pictures on every device, or their shape, see `tiled`.
+        steps: Steps in the call.
+    """
     state = trainer.abstract_state()
     fed = {
         name: jax.ShapeDtypeStruct(
@@ -126,7 +152,7 @@ def _compiled(trainer: Trainer, images: jax.Array, steps: int) -> CompiledStep:
         trainer.recipe,
         state,
         fed,
-        always=(images, *trainer.train.always),
+        always=(tiles, *trainer.train.always),
         donate_argnums=1,
         out_shardings=(trainer.sharding.shardings(state), trainer.sharding.replicated),
     )

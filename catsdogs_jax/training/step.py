@@ -137,7 +137,7 @@ def train_steps(
     recipe: Recipe,
     state: TrainState,
     batches: Batch,
-    images: jax.Array,
+    tiles: jax.Array,
     teacher: Variables | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Takes several optimisation steps, of pictures that lie on the devices.
@@ -147,16 +147,19 @@ def train_steps(
         state: State before the first step.
         batches: `index` int32 [steps, B], the pictures of each batch, and what else `train_step`
             takes of a batch, with the same leading axis.
-        images: All training pictures, uint8 [n, size, size, 3].
+        tiles: All training pictures, see `resident.tiled`.
         teacher: Parameters and statistics of the teacher, if there is one.
 
     Returns:
         The state after the last step, and the metrics of `train_step`, each [steps]. After a step
         that failed the others change nothing.
     """
+    side = round(recipe.preprocessing.image_size * recipe.augment.margin)
 
     def one(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        image = jnp.take(images, batch["index"], axis=0, mode="clip")
+        found = jnp.take(tiles, batch["index"], axis=0, mode="clip")
+        values = found.reshape(len(found), -1)[:, : side * side * 3]
+        image = values.reshape(-1, side, side, 3)
         return train_step(recipe, state, {**batch, "image": image}, teacher)
 
     return jax.lax.scan(one, state, batches)

@@ -19,7 +19,13 @@ from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.plan import Plan, make_plan
 from catsdogs_jax.training.preemption import AgreedStop
-from catsdogs_jax.training.resident import Resident, stacked, with_resident_pictures
+from catsdogs_jax.training.resident import (
+    Resident,
+    stacked,
+    tile_rows,
+    tiled,
+    with_resident_pictures,
+)
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.trainer import Trainer, build_trainer
 
@@ -158,6 +164,16 @@ def test_processes_agree_on_the_end_of_a_call_of_several_steps(
     stop = AgreedStop()
     assert [stop.requested(step) for step in (8, 8, 16, 17, 25)] == [None, None, None, 15, 15]
     assert numbers == [1, 1, 2, 3]
+
+
+@pytest.mark.parametrize("side", [1, 37, 150])
+def test_tiles_hold_the_pictures_one_after_another(side: int) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (3, side, side, 3), np.uint8)
+    tiles = tiled(images)
+    assert tiles.shape[1:] == (tile_rows(3 * side**2), 128)
+    assert tiles.shape[1] % 32 == 0
+    assert tiles.nbytes < images.nbytes + 3 * 32 * 128
+    np.testing.assert_array_equal(tiles.reshape(3, -1)[:, : 3 * side**2], images.reshape(3, -1))
 
 
 def test_batches_are_put_together_as_the_sizes_say() -> None:

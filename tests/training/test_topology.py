@@ -14,9 +14,10 @@ from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.resident import compile_steps, tile_rows
 from catsdogs_jax.training.step import picture_keys, vary
 from catsdogs_jax.training.topology import absent_tpus
-from catsdogs_jax.training.trainer import Trainer, build_trainer
+from catsdogs_jax.training.trainer import CompiledStep, Trainer, build_trainer
 
 CONFIG: Config = config_from_dict(
     {
@@ -40,12 +41,24 @@ def trainer() -> Trainer:
     return build_trainer(CONFIG, preprocessing, sharding, plan, ())
 
 
-@pytest.fixture(scope="module", params=["training", "evaluation"])
-def code(trainer: Trainer, request: pytest.FixtureRequest) -> str:
-    step = trainer.train if request.param == "training" else trainer.evaluate
+@pytest.fixture(scope="module")
+def eight_steps(trainer: Trainer) -> CompiledStep:
+    """A call of eight steps of pictures that lie on the devices."""
+    shape = (2000, tile_rows(150 * 150 * 3), 128)
+    tiles = jax.ShapeDtypeStruct(shape, "uint8", sharding=trainer.sharding.replicated)
+    return compile_steps(trainer, tiles, 8)
+
+
+def code_of(step: CompiledStep) -> str:
     text = step.compiled.as_text()
     assert text is not None
     return text
+
+
+@pytest.fixture(scope="module", params=["training", "evaluation", "eight steps"])
+def code(trainer: Trainer, eight_steps: CompiledStep, request: pytest.FixtureRequest) -> str:
+    steps = {"training": trainer.train, "evaluation": trainer.evaluate, "eight steps": eight_steps}
+    return code_of(steps[request.param])
 
 
 def operations(code: str, *names: str) -> list[str]:
@@ -87,15 +100,31 @@ def test_nothing_moves_between_host_and_device(code: str) -> None:
     assert "callback" not in code
 
 
-def test_there_are_no_gathers_and_no_loops_over_pixels(code: str) -> None:
-    assert operations(code, "gather", "while") == []
+def test_there_are_no_gathers_and_no_loops_over_pixels(trainer: Trainer) -> None:
+    for step in (trainer.train, trainer.evaluate):
+        assert operations(code_of(step), "gather", "while") == []
 
 
-def test_the_state_is_updated_where_it_lies(trainer: Trainer) -> None:
-    sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trainer.abstract_state())]
-    memory = trainer.train.compiled.memory_analysis()
+def test_several_steps_are_one_loop_and_copy_the_pictures_nowhere(
+    trainer: Trainer, eight_steps: CompiledStep
+) -> None:
+    text = code_of(eight_steps)
+    assert len(re.findall(r"\bwhile\(", text)) == 1
+    made = re.findall(r"= u8\[2000,[\d,]+\]\S* ([\w-]+)\(", text)
+    assert set(made) <= {"parameter", "get-tuple-element"}
+    memory, one = (s.compiled.memory_analysis() for s in (eight_steps, trainer.train))
     assert memory is not None
-    assert memory.alias_size_in_bytes >= sum(sizes)
+    assert one is not None
+    pictures = 2000 * 150 * 150 * 3
+    assert memory.argument_size_in_bytes < one.argument_size_in_bytes + 1.05 * pictures
+
+
+def test_the_state_is_updated_where_it_lies(trainer: Trainer, eight_steps: CompiledStep) -> None:
+    sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trainer.abstract_state())]
+    for step in (trainer.train, eight_steps):
+        memory = step.compiled.memory_analysis()
+        assert memory is not None
+        assert memory.alias_size_in_bytes >= sum(sizes)
 
 
 def test_an_unknown_topology_is_an_error_with_the_mend() -> None:
