@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
@@ -20,6 +21,23 @@ REPOSITORY = Path(__file__).parents[1]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 runtime.keep_freed_memory()
+
+
+_LONGEST = "test_hosts.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets the longest file of tests run first, so that none waits for it in the end."""
+    items.sort(key=lambda item: item.path.name != _LONGEST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With -n, gives whole files to the workers: what the tests of a file share is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
