@@ -88,10 +88,11 @@ def _measured(folder: Path) -> dict[str, float]:
             pass
         index_path(Path(few)).unlink(missing_ok=True)
     Path("/proc/self/clear_refs").write_text("5")  # Forgets the highest size so far.
-    before, found, count = _highest_bytes(), {}, 0
+    before, found, pictures = _highest_bytes(), {}, 0
     for stage, seconds, count in _stages(folder):
         found[stage] = 1e6 * seconds / count
-    return {**found, "bytes": (_highest_bytes() - before) / count}
+        pictures = max(pictures, count)
+    return {**found, "bytes": (_highest_bytes() - before) / pictures}
 
 
 def _stages(folder: Path) -> Iterator[tuple[str, float, int]]:
@@ -132,7 +133,7 @@ def _highest_bytes() -> int:
 
 
 def _print(found: dict[int, dict[str, float]]) -> None:
-    print(f"\n{cpu_name()}; microseconds a picture (bytes: of memory, at the highest)\n")
+    print(f"\n{cpu_name()}; microseconds a picture (bytes of memory a picture, at the highest)\n")
     print("| pictures | " + " | ".join(_STAGES) + " | bytes |")
     print("|---" * (len(_STAGES) + 2) + "|")
     for size, values in found.items():

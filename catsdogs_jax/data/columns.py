@@ -55,7 +55,8 @@ class Numbers:
     def taken(self, places: np.ndarray) -> "Numbers":
         """Returns the numbers at some places."""
         made = Numbers(self.data.typecode)
-        made.data.frombytes(self.values[places].tobytes())
+        made.data.frombytes(bytes(len(places) * made.data.itemsize))
+        np.take(self.values, places, out=made.values, mode="clip")
         return made
 
     def __getitem__(self, place: int) -> int:
@@ -133,7 +134,8 @@ class Hashes:
     def taken(self, places: np.ndarray) -> "Hashes":
         """Returns the hashes at some places."""
         made = Hashes(self._digits)
-        made._data += self.values[places].tobytes()
+        made._data = bytearray(len(places) * self._digits // 2)
+        np.take(self.values, places, axis=0, out=made.values, mode="clip")
         return made
 
     def __getitem__(self, place: int) -> str:

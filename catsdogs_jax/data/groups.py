@@ -19,13 +19,15 @@ def groups_by_rarest(labels: Sequence[Sequence[int]], classes: int) -> list[np.n
         int64 indices of the pictures of each group that is not empty.
     """
     lists = labels if isinstance(labels, Lists) else Lists(labels)
-    numbers, starts = lists.numbers.astype(np.int64), lists.starts
+    numbers, starts = lists.numbers, lists.starts
     counts = np.bincount(numbers, minlength=classes)
     rarest = np.full(len(lists), classes)
     some = starts[1:] > starts[:-1]
     if some.any():
-        # The least of (count, label) as one number.
-        rarity = counts[numbers] * classes + numbers
+        # The least of (count, label) as one number; in place, as there may be millions.
+        rarity = counts[numbers]
+        rarity *= classes
+        rarity += numbers
         rarest[some] = np.minimum.reduceat(rarity, starts[:-1][some]) % classes
     sizes = np.bincount(rarest, minlength=classes + 1)
     groups = np.split(np.argsort(rarest, kind="stable"), np.cumsum(sizes)[:-1])

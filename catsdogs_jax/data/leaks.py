@@ -16,7 +16,6 @@ MAX_DISTANCE = 3
 
 _BANDS = MAX_DISTANCE + 1
 _BITS = 64 // _BANDS
-_BAND = np.uint64((1 << _BITS) - 1)
 
 Pair = tuple[Picture, Picture]
 
@@ -35,7 +34,7 @@ def find_leaks(pictures: Pictures, within: bool = False) -> list[Pair]:
     splits = pictures.column("split").values
     pairs: set[tuple[int, int]] = set()
     for band in range(_BANDS):
-        for first, second in _sharing(hashes >> np.uint64(band * _BITS) & _BAND):
+        for first, second in _sharing((hashes >> np.uint64(band * _BITS)).astype(np.uint16)):
             alike = np.bitwise_count(hashes[first] ^ hashes[second]) <= MAX_DISTANCE
             if not within:
                 alike &= splits[first] != splits[second]

@@ -3,21 +3,21 @@
 import hashlib
 import os
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import imagehash
-from PIL import Image
-
 from catsdogs_jax.data.decode import BadPicture, decode, jpeg_ratio, read_header
+from catsdogs_jax.data.perceptual import perceptual_hash
 from catsdogs_jax.data.pictures import Scanned
 
-SCAN_VERSION = 1
+SCAN_VERSION = 2
 """Raise it whenever `scan_file` says something else of the same file."""
 
-_IN_FLIGHT_PER_CORE = 8
+_FILES_AT_ONCE = 8
+_IN_FLIGHT_PER_CORE = 2
 
 _HASHED_SIZE = 64
 """Least side of what the perceptual hash is taken from, itself of 32x32 pixels."""
@@ -39,7 +39,7 @@ def scan_file(path: Path) -> Scanned | str:
         orientation=header.orientation,
         plain_jpeg=header.plain_jpeg,
         content_hash=hashlib.sha256(data).hexdigest(),
-        perceptual_hash=str(imagehash.phash(Image.fromarray(pixels))),
+        perceptual_hash=perceptual_hash(pixels),
     )
 
 
@@ -63,7 +63,12 @@ def scan_files(paths: Iterable[Path]) -> Iterator[Scanned | str]:
     """Yields `scan_file` of each path, in order, on all cores and with bounded memory."""
     workers = os.cpu_count() or 1
     remaining = iter(paths)
+    waiting: deque[Future[list[Scanned | str]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        # Submitting in blocks bounds the results that wait: `pool.map` would submit all at once.
-        while block := list(islice(remaining, workers * _IN_FLIGHT_PER_CORE)):
-            yield from pool.map(scan_file, block)
+        # A few files at a time: to hand one over takes as long as a tenth of its decoding.
+        while chunk := list(islice(remaining, _FILES_AT_ONCE)):
+            waiting.append(pool.submit(lambda files: list(map(scan_file, files)), chunk))
+            if len(waiting) > _IN_FLIGHT_PER_CORE * workers:
+                yield from waiting.popleft().result()
+        for last in waiting:
+            yield from last.result()

@@ -37,18 +37,26 @@ def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: s
     Returns:
         Whether each picture is held out, bool [n].
     """
-    labels = Lists(picture.labels for picture in pictures)
-    classes = int(labels.numbers.max(initial=-1)) + 1
+    groups = _groups(pictures)
     salt = f"{seed}/{purpose}/"
     ranks = np.fromiter((_rank(salt + p.content_hash) for p in pictures), np.uint64, len(pictures))
     chosen = []
-    for members in groups_by_rarest(labels, classes):
+    for members in groups:
         ranked = np.unique(ranks[members])
         count = round(share * len(ranked))
         if share > 0 and len(ranked) > 1:
             count = min(max(count, 1), len(ranked) - 1)
         chosen.append(ranked[:count])
-    return np.isin(ranks, np.concatenate([ranks[:0], *chosen]))
+    if not any(map(len, chosen)):
+        return np.zeros(len(ranks), bool)
+    held = np.unique(np.concatenate(chosen))
+    nearest = np.searchsorted(held, ranks)
+    return held.take(nearest, mode="clip") == ranks
+
+
+def _groups(pictures: Sequence[Splittable]) -> list[np.ndarray]:
+    labels = Lists(picture.labels for picture in pictures)
+    return groups_by_rarest(labels, int(labels.numbers.max(initial=-1)) + 1)
 
 
 def _rank(text: str) -> int:
