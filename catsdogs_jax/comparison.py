@@ -2,10 +2,10 @@
 
 import csv
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from catsdogs_jax.data.manifest_file import read_pictures
 from catsdogs_jax.errors import UserError, nearest
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.statistics import mcnemar_p, paired_difference_interval, wilson_interval
@@ -150,8 +150,7 @@ def _hashes(folder: RunFolder) -> Mapping[str, str]:
     """Returns the content hash of each file; nothing where the folder has no manifest."""
     if not folder.manifest.is_file():
         return {}
-    manifest = json.loads(folder.manifest.read_text(encoding="utf-8"))
-    return {picture["file"]: picture["content_hash"] for picture in manifest["pictures"]}
+    return {picture.file: picture.content_hash for picture in read_pictures(folder.manifest)}
 
 
 def _spelled(p: float) -> str:

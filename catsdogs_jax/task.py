@@ -5,6 +5,7 @@ Binary, multi-class and multi-label problems share one code path: targets are al
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -40,9 +41,14 @@ class Task:
 
     def targets(self, labels: Sequence[Sequence[int]]) -> np.ndarray:
         """Returns float32 targets [n, outputs] for the label indices of n pictures."""
-        dense = np.zeros((len(labels), len(self.classes)), np.float32)
-        for row, indices in enumerate(labels):
-            dense[row, list(indices)] = 1.0
+        counts = np.fromiter(map(len, labels), np.int64, len(labels))
+        found = itertools.chain.from_iterable(labels)
+        return self.targets_of(np.fromiter(found, np.int64, counts.sum()), counts)
+
+    def targets_of(self, labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Returns the same for the labels of all pictures one after another, and their numbers."""
+        dense = np.zeros((len(counts), len(self.classes)), np.float32)
+        dense[np.repeat(np.arange(len(counts)), counts), labels] = 1.0
         return dense[:, 1:] if self.kind == "binary" else dense
 
     def smooth(self, targets: jax.Array, amount: float) -> jax.Array:

@@ -20,7 +20,9 @@ def write_run(
         lines.append(f"{file},{true},{true if hit else 'wrong'},0.5,0.5,validation")
     (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
     if hashes is not None:
-        pictures = [{"file": file, "content_hash": hashes + file} for file in files]
+        other = dict.fromkeys(("width", "height", "orientation", "plain_jpeg"), 1)
+        other |= {"labels": [0], "split": "validation", "perceptual_hash": ""}
+        pictures = [{"file": file, "content_hash": hashes + file, **other} for file in files]
         (folder / "manifest.json").write_text(json.dumps({"pictures": pictures}))
     return folder
 

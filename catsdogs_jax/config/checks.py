@@ -80,7 +80,12 @@ def check_together(config: Config) -> None:
 
 
 def _check_optimizer(train: TrainConfig) -> None:
-    """Checks that no option is given that the rule or the schedule would ignore."""
+    """Checks that no option is given that would be ignored."""
+    if train.profile_steps and (train.steps_per_call or 1) > 1:
+        raise UserError(
+            f"train.profile_steps profiles single steps, not calls of {train.steps_per_call}: "
+            "--config.train.steps_per_call=1"
+        )
     if train.optimizer == "adam" and train.weight_decay:
         raise UserError("train.weight_decay has no effect on adam: --config.train.optimizer=adamw")
     for name, rules in _RULES_WITH.items():

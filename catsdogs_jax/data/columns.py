@@ -280,6 +280,7 @@ class Table(Sequence[Row_co]):
 
     def append(self, row: Any) -> None:
         """Adds a row."""
+        assert self._places is None, "rows are added to columns, not to a view of some rows"
         for name, column in self._columns.items():
             column.append(getattr(row, name))
 
@@ -307,6 +308,8 @@ class Table(Sequence[Row_co]):
             index = np.arange(len(self))[index]
         if isinstance(index, np.ndarray) and index.ndim:
             index = np.flatnonzero(index) if index.dtype == bool else index
+            if index.min(initial=0) < 0 or index.max(initial=-1) >= len(self):
+                raise IndexError(f"rows {index.min()} to {index.max()} of {len(self)}")
             return type(self)(self._columns, index if self._places is None else self._places[index])
         place = range(len(self))[index]
         place = place if self._places is None else int(self._places[place])

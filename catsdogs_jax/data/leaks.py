@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from catsdogs_jax.data.digest import content_numbers
 from catsdogs_jax.data.listing import SPLITS
 from catsdogs_jax.data.manifest import Manifest, check_classes
 from catsdogs_jax.data.pictures import Picture, Pictures
@@ -30,12 +31,15 @@ def find_leaks(pictures: Pictures, within: bool = False) -> list[Pair]:
         pictures: Pictures of all splits.
         within: Whether pairs within a split count too.
     """
+    contents, splits = content_numbers(pictures), pictures.column("split").values
     hashes = pictures.column("perceptual_hash").values.view(">u8")[:, 0].astype(np.uint64)
-    splits = pictures.column("split").values
     pairs: set[tuple[int, int]] = set()
-    for band in range(_BANDS):
-        for first, second in _sharing((hashes >> np.uint64(band * _BITS)).astype(np.uint16)):
+    # Equal files too: hashes that different versions have computed may differ by more.
+    bands = ((hashes >> np.uint64(band * _BITS)).astype(np.uint16) for band in range(_BANDS))
+    for values in (contents, *bands):
+        for first, second in _sharing(values):
             alike = np.bitwise_count(hashes[first] ^ hashes[second]) <= MAX_DISTANCE
+            alike |= contents[first] == contents[second]
             if not within:
                 alike &= splits[first] != splits[second]
             pairs.update(zip(first[alike].tolist(), second[alike].tolist(), strict=True))

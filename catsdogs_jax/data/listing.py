@@ -1,7 +1,7 @@
 """What a source lists: files, labels and splits, before any picture is opened."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ class Names:
         self.lists = Lists() if lists is None else lists
         self._names = list(self.known)
 
-    def append(self, value: Iterable[str]) -> None:
+    def append(self, value: Sequence[str]) -> None:
         """Adds a list."""
         for name in value:
             if name not in self.known:

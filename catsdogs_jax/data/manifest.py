@@ -1,6 +1,7 @@
 """The manifest: every picture of a run, decoded once, labelled, split and fingerprinted."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from array import array
@@ -52,7 +53,7 @@ class Manifest:
         """Number of pictures in each split."""
         return self.pictures.column("split").counts()
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of classes, names, contents, labels and splits: equal for equal data only."""
         digest = hashlib.sha256(json.dumps(self.task.classes).encode())

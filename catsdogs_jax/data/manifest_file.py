@@ -8,6 +8,7 @@ from typing import Any
 
 from catsdogs_jax.data.manifest import Manifest
 from catsdogs_jax.data.pictures import Picture, Pictures
+from catsdogs_jax.errors import UserError
 from catsdogs_jax.task import Task
 
 _BEGIN, _END = ' "pictures":\n', "]}\n"
@@ -32,7 +33,8 @@ def spell_manifest(manifest: Manifest) -> Iterator[str]:
 
 def read_manifest(path: Path) -> Manifest:
     """Reads the manifest of a run."""
-    head, task = read_head(path), read_head(path)["task"]
+    head = read_head(path)
+    task = head["task"]
     return Manifest(
         Path(head["root"]),
         Task(task["kind"], tuple(task["classes"])),
@@ -54,13 +56,23 @@ def read_head(path: Path) -> Mapping[str, Any]:
 
 
 def read_pictures(path: Path) -> Iterator[Picture]:
-    """Yields the pictures of the manifest of a run."""
+    """Yields the pictures of the manifest of a run.
+
+    Raises:
+        UserError: The file is cut short.
+    """
     with path.open(encoding="utf-8") as lines:
-        if any(line == _BEGIN for line in lines):
-            entries = (json.loads(line.rstrip(",\n")) for line in lines if line[0] == "{")
-        else:
-            entries = read_head(path)["pictures"]
-        yield from map(Picture.from_dict, entries)
+        if not any(line == _BEGIN for line in lines):
+            yield from map(Picture.from_dict, read_head(path)["pictures"])
+            return
+        line = next(lines, "")  # The bracket.
+        for line in lines:
+            if line == _END:
+                return
+            if not line.endswith("}\n") and not line.endswith("},\n"):
+                break
+            yield Picture.from_dict(json.loads(line.rstrip(",\n")))
+    raise UserError(f"{str(path)!r} is cut short: copy the run folder again")
 
 
 def _reasons(files: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

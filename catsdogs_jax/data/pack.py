@@ -153,11 +153,12 @@ def pack(
 
 
 def _digest(settings: Sequence[Any], rows: Mapping[str, Rows]) -> str:
-    """Returns the hash of the JSON of [*settings, all rows], which are never held together."""
+    """Returns the hash of settings and all rows, which are never held together."""
     digest = hashlib.sha256(json.dumps(settings)[:-1].encode())
     between = ", ["
     for row in itertools.chain.from_iterable(rows.values()):
-        digest.update((between + json.dumps(row)).encode())
+        known = {key: row[key] for key in row if key != "perceptual_hash"}  # Not of the pack.
+        digest.update((between + json.dumps(known)).encode())
         between = ", "
     digest.update(b"]]")
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from catsdogs_jax.data.columns import Lists
 from catsdogs_jax.data.contents import changed, far, read_picture
 from catsdogs_jax.data.decode import BadPicture, decode_square
 from catsdogs_jax.data.groups import groups_by_rarest
@@ -55,7 +56,14 @@ class PictureSet:
     @functools.cached_property
     def targets(self) -> np.ndarray:
         """The targets of all pictures, float32 [n, outputs]; batches come with their own."""
-        return self.preprocessing.task.targets(self.pictures.column("labels"))
+        return self._targets(self._labels)
+
+    @functools.cached_property
+    def _labels(self) -> Lists:
+        return self.pictures.column("labels")
+
+    def _targets(self, labels: Lists) -> np.ndarray:
+        return self.preprocessing.task.targets_of(labels.numbers, np.diff(labels.starts))
 
     @property
     def decoded_bytes(self) -> int:
@@ -84,7 +92,7 @@ class PictureSet:
 
     def class_counts(self) -> np.ndarray:
         """Returns the number of pictures of each class, int [classes]."""
-        labels = self.pictures.column("labels").numbers
+        labels = self._labels.numbers
         return np.bincount(labels, minlength=len(self.preprocessing.task.classes))
 
     def read(self, index: int) -> np.ndarray:
@@ -161,8 +169,7 @@ class PictureSet:
         """Yields the indices [batch] of the pictures of steps first_step to last_step - 1."""
         if sampling == "natural":
             return training_indices(first_step, last_step, batch, len(self), seed)
-        labels = self.pictures.column("labels")
-        groups = groups_by_rarest(labels, len(self.preprocessing.task.classes))
+        groups = groups_by_rarest(self._labels, len(self.preprocessing.task.classes))
         sampler = Sampler.create(groups, sampling, seed)
         return sampled_indices(first_step, last_step, batch, sampler)
 
@@ -181,9 +188,8 @@ class PictureSet:
 
     def _rows(self, indices: np.ndarray, mask: np.ndarray) -> Batch:
         """Returns all of a batch but its pictures."""
-        labels = [self.pictures.cell("labels", place) for place in indices.tolist()]
         return {
-            "target": self.preprocessing.task.targets(labels),
+            "target": self._targets(self._labels.taken(indices)),
             "mask": mask,
             "index": indices.astype(np.int32),
         }

@@ -94,6 +94,8 @@ class _Index:
             self._connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
             with self._connection:
                 self._connection.execute(_TABLE)
+                for version in range(1, SCAN_VERSION):  # Of what was found there otherwise.
+                    self._connection.execute(f"DROP TABLE IF EXISTS pictures_{version}")
             os.utime(self._path)  # It is in use, whether anything is added or not.
 
     def known(self, files: Sequence[str], stamps: Sequence[_Stamp | None]) -> dict[str, Scanned]:

@@ -34,7 +34,7 @@ def subfolders(folder: Path) -> list[Path]:
     Raises:
         UserError: The folder cannot be read.
     """
-    names = [entry.name for entry in _entries(str(folder)) if entry.is_dir()]
+    names = [entry.name for entry in _entries(str(folder)) if _is_folder(entry)]
     return [folder / name for name in sorted(names, key=lambda name: f"{name}/")]
 
 
@@ -49,13 +49,20 @@ def _walk(root: str, below: str) -> Iterator[str]:
     names = sorted(
         f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
         for entry in _entries(f"{root}/{below}")
-        if not (entry.is_symlink() and entry.is_dir())
+        if not (entry.is_symlink() and _is_folder(entry))
     )
     for name in names:
         if name.endswith("/"):
             yield from _walk(root, below + name)
         elif may_be_picture(name):
             yield below + name
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link that leads in a circle.
+        return False
 
 
 def _entries(folder: str) -> Iterator["os.DirEntry[str]"]:

@@ -20,6 +20,9 @@ from catsdogs_jax.errors import UserError
 from catsdogs_jax.kernels.emitter import host
 from catsdogs_jax.training.sharding import Sharding
 
+STEPS_PER_CALL = "steps_per_call"
+"""The key of `formulation.json` for how many steps a call has (`resident.py`); absent: one."""
+
 _PIXELS_OF_A_PASS = 10_000
 """Half a picture of 150x150: with many more, the activations outgrow a core's own cache."""
 
@@ -171,7 +174,8 @@ class MachineMemory:
 
 def from_dict(tree: dict[str, Any] | None) -> Formulation | None:
     """Reads what `dataclasses.asdict` made of a formulation; none from anything else."""
+    fields = {name: value for name, value in (tree or {}).items() if name != STEPS_PER_CALL}
     try:
-        return Formulation(**(tree or {}))
+        return Formulation(**fields)
     except TypeError:
         return None

@@ -9,6 +9,7 @@ from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.budget import PROVISIONAL_STEPS, fit_to_budget
 from catsdogs_jax.training.fastest import fastest_trainer
+from catsdogs_jax.training.formulation import STEPS_PER_CALL
 from catsdogs_jax.training.plan import Plan, make_plan
 from catsdogs_jax.training.resident import with_resident_pictures
 from catsdogs_jax.training.sharding import Sharding
@@ -49,7 +50,9 @@ def prepare(
         trial = trainer_of(make_plan(config, len(pictures), PROVISIONAL_STEPS))
         fitted = fit_to_budget(config, dataset, trial, folder.path, started)
     plan = make_plan(config, len(pictures), fitted["steps"] if fitted else None)
-    trainer = with_resident_pictures(trainer_of(plan), config, dataset.training, plan)
-    formulation = dataclasses.asdict(trainer.formulation)
+    calls = None if recorded is None else recorded.get(STEPS_PER_CALL, 1)
+    trainer = with_resident_pictures(trainer_of(plan), config, dataset.training, plan, calls)
+    steps = trainer.resident.steps if trainer.resident else 1
+    formulation = {**dataclasses.asdict(trainer.formulation), STEPS_PER_CALL: steps}
     claimed = folder.claimed(config, dataset.manifest, formulation, fitted)
     return plan, trainer, hosts.held_by_first(claimed)

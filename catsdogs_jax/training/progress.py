@@ -82,7 +82,7 @@ class Progress:
         self._plan, self._batch, self._in_memory = plan, batch, in_memory
         self._held_out, self._legend = held_out, True
         self._start = time.perf_counter()
-        self._first = first_step
+        self._first = self._shown = first_step
         self._console = Console(highlight=False, soft_wrap=True)
         self._bar = Bar(
             BarColumn(),
@@ -98,8 +98,9 @@ class Progress:
 
     def step(self, step: int, waited: float) -> None:
         """Moves the bar after a step."""
-        if self._bar.disable or step % 5:
+        if self._bar.disable or step < self._shown + 5:
             return
+        self._shown = step
         seconds = time.perf_counter() - self._start
         speed = (step - self._first) * self._batch / seconds
         words = f"{speed:.0f} images/s, data wait {waited / seconds:.1%}"

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.pipeline import Batch, PictureSet
 from catsdogs_jax.errors import UserError
@@ -25,11 +26,15 @@ from catsdogs_jax.training.trainer import CompiledStep, Trainer
 _STEPS_PER_CALL = 8
 _ROWS, _LANES = 32, 128
 _SHARE = 0.25
-"""Of a device's memory that pictures may take where the config does not ask for it."""
+"""Of a device's free memory that pictures may take where the config does not ask for it."""
 
 
 def with_resident_pictures(
-    trainer: Trainer, config: Config, pictures: PictureSet, plan: Plan
+    trainer: Trainer,
+    config: Config,
+    pictures: PictureSet,
+    plan: Plan,
+    recorded: int | None = None,
 ) -> Trainer:
     """Returns a trainer whose pictures lie on the devices, if that is asked for or saves time.
 
@@ -38,24 +43,27 @@ def with_resident_pictures(
         config: The run; of `train.steps_per_call` more than 1 asks for it, 1 forbids it.
         pictures: The training pictures.
         plan: Length of the run.
+        recorded: Steps per call that the run began with; none: it begins now. They are kept, so
+            that a resumed run ends with the same bits.
 
     Raises:
         UserError: It is asked for, but the decoded pictures are not in memory.
     """
     asked = config.train.steps_per_call
-    # A profile counts steps that are calls, and a probe takes none.
-    if asked == 1 or config.train.profile_steps or not plan.steps:
-        return trainer
     kept = pictures.cache is not None and not isinstance(pictures.cache, np.memmap)
-    if asked is not None and not kept:
+    if asked not in (None, 1) and not kept:
         raise UserError(
             f"train.steps_per_call={asked} needs the decoded training pictures in memory, "
             f"{pictures.decoded_bytes / 2**20:,.0f} MiB: raise --config.data.cache_mb, or lower "
             "--config.data.image_size"
         )
-    if asked is None and not (kept and _fit(trainer, pictures.decoded_bytes)):
+    if asked is None and (not kept or trainer.sharding.platform == "cpu"):
+        asked = 1
+    steps = asked or recorded or (_STEPS_PER_CALL if _fit(trainer, pictures) else 1)
+    # A profile counts steps that are calls, and a probe takes none.
+    if steps == 1 or config.train.profile_steps or not plan.steps:
         return trainer
-    return dataclasses.replace(trainer, resident=Resident(trainer, pictures, asked))
+    return dataclasses.replace(trainer, resident=Resident(trainer, pictures, steps))
 
 
 class Resident:
@@ -67,12 +75,12 @@ class Resident:
     Args:
         trainer: What one step is.
         pictures: The training pictures, in memory.
-        steps: Steps in a call; none: 8.
+        steps: Steps in a call.
     """
 
-    def __init__(self, trainer: Trainer, pictures: PictureSet, steps: int | None = None):
+    def __init__(self, trainer: Trainer, pictures: PictureSet, steps: int):
         assert pictures.cache is not None
-        self.steps = steps or _STEPS_PER_CALL
+        self.steps = steps
         tiles = everywhere(tiled(pictures.cache), trainer.sharding.replicated)
         self._several = compile_steps(trainer, tiles, self.steps)
         self._one = compile_steps(trainer, tiles, 1)
@@ -158,9 +166,11 @@ def compile_steps(trainer: Trainer, tiles: Any, steps: int) -> CompiledStep:
     )
 
 
-def _fit(trainer: Trainer, size: int) -> bool:
-    """Whether pictures of so many bytes are few beside the memory of each device."""
-    if trainer.sharding.platform == "cpu":
-        return False
-    limits = [device.memory_stats() for device in trainer.sharding.mesh.local_devices]
-    return all(size <= _SHARE * (limit or {}).get("bytes_limit", 0) for limit in limits)
+def _fit(trainer: Trainer, pictures: PictureSet) -> bool:
+    """Whether all devices of all processes have room enough for the pictures."""
+    rows = tile_rows(pictures.preprocessing.image_size**2 * 3)
+    size = len(pictures) * rows * _LANES
+    stats = [device.memory_stats() or {} for device in trainer.sharding.mesh.local_devices]
+    free = min(one.get("bytes_limit", 0) - one.get("bytes_in_use", 0) for one in stats)
+    # Each has to take the same steps, whatever its own devices hold.
+    return set(hosts.told_by_all(str(size <= _SHARE * free))) == {"True"}

@@ -106,6 +106,7 @@ def test_an_override_is_read_by_the_type_of_its_key(
             ["eval.every_steps and eval.every_epochs are set"],
         ),
         ({"train.weight_decay": "0.1"}, ["train.weight_decay", "adamw"]),
+        ({"train.profile_steps": "5", "train.steps_per_call": "8"}, ["calls of 8", "per_call=1"]),
         ({"train.momentum": "0.9"}, ["train.momentum is 0.9", "adam does not", "sgd, muon"]),
         ({"train.betas": "0.9,1"}, ["1.0", "below 1"]),
         ({"train.final_rate": "0.1"}, ["train.final_rate", "constant", "cosine"]),

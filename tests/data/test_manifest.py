@@ -72,6 +72,12 @@ def test_the_file_of_the_manifest_is_json_with_a_picture_in_each_line(
     assert read_manifest(path) == made
     assert read_head(path) == {key: tree[key] for key in tree if key != "pictures"}
 
+    text = path.read_text(encoding="utf-8")
+    for end in (text.rindex("{"), text.rindex("]"), len(text) - 300, text.index('{"file": "')):
+        (tmp_path / "cut.json").write_text(text[:end], encoding="utf-8")
+        with pytest.raises(UserError, match=r"cut.json' is cut short"):
+            read_manifest(tmp_path / "cut.json")
+
     path.write_text(json.dumps(tree, indent=1), encoding="utf-8")  # As versions before wrote it.
     assert read_manifest(path) == made
 

@@ -1,5 +1,6 @@
 """Promises of the perceptual hash: imagehash's but for rounding, and alike for alike pictures."""
 
+import tracemalloc
 from pathlib import Path
 
 import imagehash
@@ -25,6 +26,19 @@ def test_it_is_that_of_imagehash_but_for_rounding(photos: Path) -> None:
     assert len(distances) == 150
     assert np.mean(np.array(distances) == 0) > 0.85
     assert max(distances) <= 4
+
+
+def test_large_pictures_are_alike_their_small_copies_and_take_little_memory(photos: Path) -> None:
+    path = sorted(photos.glob("validation/*/*.jpg"))[0]
+    small = Image.open(path).convert("RGB")
+    large = np.asarray(small.resize((9_000, 6_000), Image.Resampling.BICUBIC))
+    expected = perceptual_hash(np.asarray(small))
+    tracemalloc.start()
+    assert distance(perceptual_hash(large), expected) <= 3
+    perceptual_hash(np.zeros((1, 2_000_000, 3), np.uint8))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * 6_000_000 + 10 * 2**20
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 10_000), (24, 20), (300, 2), (640, 480)])

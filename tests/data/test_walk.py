@@ -40,8 +40,11 @@ def test_hidden_folders_and_linked_ones_hold_no_pictures(tmp_path: Path) -> None
     (tmp_path / "cat/again").symlink_to(tmp_path / "cat")
     (tmp_path / "cat/linked.jpg").symlink_to(tmp_path / "cat/a.jpg")
     (tmp_path / "cat/broken.jpg").symlink_to(tmp_path / "gone.jpg")
+    (tmp_path / "cat/circle.jpg").symlink_to(tmp_path / "cat/circle.jpg")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
     found = [example.file for example in list_folder(tmp_path).examples]
-    assert found == ["cat/a.jpg", "cat/broken.jpg", "cat/linked.jpg", "dog/b.jpg"]
+    names = ("a", "broken", "circle", "linked")
+    assert found == [*(f"cat/{name}.jpg" for name in names), "dog/b.jpg"]
 
 
 def test_a_class_folder_may_be_a_link(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from jax.experimental import multihost_utils
 
+from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.errors import Diverged, Interrupted, UserError
@@ -138,11 +139,22 @@ def test_pictures_are_sent_where_that_is_asked_for_or_nothing_is_gained(tiny: Ti
         trainer_of(config_of(tiny, data={"cache_mb": 0}))
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(None, False), (10**4, False), (10**9, True)])
+TILES = 24 * 4096
+"""Bytes of the 24 training pictures of 16x16, each of which takes a tile."""
+
+
+@pytest.mark.parametrize(
+    ("stats", "kept"),
+    [
+        (None, False),
+        ({"bytes_limit": 4 * TILES - 1, "bytes_in_use": 0}, False),
+        ({"bytes_limit": 4 * TILES, "bytes_in_use": 0}, True),
+        ({"bytes_limit": 4 * TILES, "bytes_in_use": 1}, False),
+    ],
+)
 def test_an_accelerator_with_room_keeps_the_pictures(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, limit: int | None, kept: bool
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, stats: dict[str, int] | None, kept: bool
 ) -> None:
-    stats = None if limit is None else {"bytes_limit": limit}
     monkeypatch.setattr("catsdogs_jax.training.sharding.Sharding.platform", "tpu")
     monkeypatch.setattr(jax.Device, "memory_stats", lambda _: stats)
     trainer = trainer_of(config_of(tiny, None))
@@ -174,6 +186,36 @@ def test_tiles_hold_the_pictures_one_after_another(side: int) -> None:
     assert tiles.shape[1] % 32 == 0
     assert tiles.nbytes < images.nbytes + 3 * 32 * 128
     np.testing.assert_array_equal(tiles.reshape(3, -1)[:, : 3 * side**2], images.reshape(3, -1))
+
+
+def test_no_process_keeps_pictures_that_another_has_no_room_for(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, data = config_of(tiny, None), load_dataset(config_of(tiny, None))
+    plan, sharding = make_plan(config, len(data.training)), make_sharding(1)
+    built = build_trainer(config, data.preprocessing, sharding, plan, ())
+    monkeypatch.setattr("catsdogs_jax.training.sharding.Sharding.platform", "tpu")
+    monkeypatch.setattr(jax.Device, "memory_stats", lambda _: {"bytes_limit": 10**9})
+    monkeypatch.setattr(hosts, "told_by_all", lambda word: [word, "False"])
+    assert with_resident_pictures(built, config, data.training, plan).resident is None
+
+
+@pytest.mark.parametrize("begun", [1, 8])
+def test_a_run_goes_on_in_the_calls_that_it_began_with(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, begun: int
+) -> None:
+    with pytest.raises(Interrupted):
+        train_and_evaluate(config_of(tiny, 4), tmp_path / "run", StopAfter(4))
+    recorded = json.loads(RunFolder(tmp_path / "run").formulation.read_text())
+    assert recorded["steps_per_call"] == 4
+    config, data = config_of(tiny, None), load_dataset(config_of(tiny, None))
+    plan, sharding = make_plan(config, len(data.training)), make_sharding(1)
+    built = build_trainer(config, data.preprocessing, sharding, plan, ())
+    monkeypatch.setattr("catsdogs_jax.training.sharding.Sharding.platform", "tpu")
+    # Whatever room there is now.
+    monkeypatch.setattr(jax.Device, "memory_stats", lambda _: {"bytes_limit": 10**9 * (begun == 1)})
+    found = with_resident_pictures(built, config, data.training, plan, begun).resident
+    assert (1 if found is None else found.steps) == begun
 
 
 def test_batches_are_put_together_as_the_sizes_say() -> None:
