@@ -19,11 +19,17 @@ _PEAKS = {"v5e": (197e12, 819e9), "v6e": (918e12, 1640e9), "v4": (275e12, 1228e9
 pages beside it."""
 
 
-def roofline(topology: str) -> dict[str, Any]:
-    """Compiles the training step of configs/seed_cnn.py in bfloat16, and reads its costs."""
-    sharding = absent_tpus(topology)
+_SIDES = {"seed_cnn": 150, "resnet18": 128, "efficientnet_lite0": 224}
+"""Models, and the pictures that they are given."""
+
+
+def roofline(model: str, topology: str) -> dict[str, Any]:
+    """Compiles a training step in bfloat16, otherwise as configs/seed_cnn.py; reads its costs."""
+    sharding, side = absent_tpus(topology), _SIDES[model]
     overrides = {
         "data.dir": "unused",
+        "data.image_size": str(side),
+        "model.name": model,
         "data.batch_size": str(_BATCH_OF_A_DEVICE * sharding.device_count),
         "model.dtype": "bfloat16",
     }
@@ -37,7 +43,7 @@ def roofline(topology: str) -> dict[str, Any]:
     rate, bandwidth = _PEAKS[topology.split(":")[0]]
     seconds = max(operations / rate, accessed / bandwidth)
     return {
-        "case": f"seed CNN, {topology}, {_BATCH_OF_A_DEVICE} pictures of 150x150 a device",
+        "case": f"{model}, {topology}, {_BATCH_OF_A_DEVICE} pictures of {side}x{side} a device",
         "operations_a_picture": operations / _BATCH_OF_A_DEVICE,
         "bytes_a_picture": accessed / _BATCH_OF_A_DEVICE,
         "intensity": operations / accessed,
@@ -52,8 +58,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as data")
     parser.add_argument("--topology", nargs="*", default=["v5e:2x4"], metavar="KIND:SHAPE")
+    parser.add_argument("--model", nargs="*", default=list(_SIDES), choices=_SIDES, metavar="NAME")
     flags = parser.parse_args()
-    rows = [roofline(topology) for topology in flags.topology]
+    rows = [roofline(model, topology) for topology in flags.topology for model in flags.model]
     versions = {name: importlib.metadata.version(name) for name in ("jax", "libtpu")}
     print(f"\n{', '.join(f'{k} {v}' for k, v in versions.items())}\n")
     print(
