@@ -155,7 +155,7 @@ class Lists(Sequence[tuple[int, ...]]):
     """
 
     def __init__(self, lists: Iterable[Iterable[int]] = ()):
-        self._ends, self._numbers = array("Q", [0]), array("i")
+        self._ends, self._numbers = array("I", [0]), array("i")
         for one in lists:
             self.append(one)
 
@@ -166,8 +166,8 @@ class Lists(Sequence[tuple[int, ...]]):
 
     @property
     def starts(self) -> np.ndarray:
-        """Where each list begins among them, and where the last one ends, int64 [n + 1]."""
-        return np.frombuffer(self._ends, np.int64)
+        """Where each list begins among them, and where the last one ends, uint32 [n + 1]."""
+        return np.frombuffer(self._ends, np.uint32)
 
     def append(self, value: Iterable[int]) -> None:
         """Adds a list."""
@@ -178,7 +178,7 @@ class Lists(Sequence[tuple[int, ...]]):
         """Returns the lists at some places."""
         made = Lists()
         for ends, where in _parts(self.starts, places):
-            made._ends.frombytes((ends + len(made._numbers)).tobytes())
+            made._ends.frombytes((ends + len(made._numbers)).astype(np.uint32).tobytes())
             made._numbers.frombytes(self.numbers[where].tobytes())
         return made
 
@@ -245,9 +245,10 @@ def _parts(starts: np.ndarray, places: np.ndarray) -> Iterator[tuple[np.ndarray,
     """Yields, for a block of places at a time, where their values end and which items they are."""
     for first in range(0, len(places), _BLOCK):
         here = places[first : first + _BLOCK]
-        lengths = starts[here + 1] - starts[here]
+        begins = starts[here].astype(np.int64)
+        lengths = starts[here + 1] - begins
         ends = np.cumsum(lengths)
-        yield ends, np.arange(ends[-1]) + np.repeat(starts[here] - ends + lengths, lengths)
+        yield ends, np.arange(ends[-1]) + np.repeat(begins - ends + lengths, lengths)
 
 
 class Table(Sequence[Row_co]):

@@ -28,7 +28,7 @@ def groups_by_rarest(labels: Sequence[Sequence[int]], classes: int) -> list[np.n
         rarity = counts[numbers]
         rarity *= classes
         rarity += numbers
-        rarest[some] = np.minimum.reduceat(rarity, starts[:-1][some]) % classes
+        rarest[some] = np.minimum.reduceat(rarity, starts[:-1][some].astype(np.intp)) % classes
     sizes = np.bincount(rarest, minlength=classes + 1)
     groups = np.split(np.argsort(rarest, kind="stable"), np.cumsum(sizes)[:-1])
     return [group for group in groups if len(group)]

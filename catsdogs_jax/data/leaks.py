@@ -17,6 +17,7 @@ MAX_DISTANCE = 3
 
 _BANDS = MAX_DISTANCE + 1
 _BITS = 64 // _BANDS
+_PAIRS_AT_ONCE = 1 << 16
 
 Pair = tuple[Picture, Picture]
 
@@ -113,9 +114,12 @@ def listed(leaks: Sequence[Pair], most: int = 100) -> list[dict[str, str]]:
 def _sharing(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields all pairs of places, the lower first, whose values are equal; many at a time."""
     order = np.argsort(values, kind="stable")
-    ordered, left, apart = values[order], np.arange(len(values)), 0
+    ordered, apart = values[order], 1
+    left = np.flatnonzero(ordered[1:] == ordered[:-1])
     while len(left):
+        for start in range(0, len(left), _PAIRS_AT_ONCE):
+            some = left[start : start + _PAIRS_AT_ONCE]
+            yield order[some], order[some + apart]
         apart += 1
-        left = left[left + apart < len(values)]
+        left = left[: np.searchsorted(left, len(values) - apart)]
         left = left[ordered[left] == ordered[left + apart]]
-        yield order[left], order[left + apart]
