@@ -33,6 +33,8 @@ def roofline(model: str, topology: str) -> dict[str, Any]:
         "data.batch_size": str(_BATCH_OF_A_DEVICE * sharding.device_count),
         "model.dtype": "bfloat16",
     }
+    if model != "seed_cnn":  # It has stages of its own, and no dense layer before the head.
+        overrides |= {"model.widths": "()", "model.hidden": "None"}
     config = read_config("configs/seed_cnn.py", overrides)
     preprocessing = Preprocessing(config.data.image_size, "stretch", Task("binary", ("a", "b")))
     plan = make_plan(config, 10 * config.data.batch_size)
