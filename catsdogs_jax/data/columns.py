@@ -216,6 +216,10 @@ class Texts(Sequence[str]):
         self._data += value.encode("utf-8", "surrogatepass")
         self._ends.append(len(self._data))
 
+    def order(self) -> np.ndarray:
+        """Returns the places of the texts in their order, int64 [n]."""
+        return np.array(sorted(range(len(self)), key=self.__getitem__), np.int64)
+
     def taken(self, places: np.ndarray) -> "Texts":
         """Returns the texts at some places."""
         made, data = Texts(), np.frombuffer(self._data, np.uint8)

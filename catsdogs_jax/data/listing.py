@@ -87,8 +87,7 @@ class Examples(Table[Example]):
 
     def order(self) -> np.ndarray:
         """Returns the places of the examples in the order of their files, int64 [n]."""
-        files = self.column("file")
-        return np.array(sorted(range(len(self)), key=files.__getitem__), np.int64)
+        return self.column("file").order()
 
     def of_split(self, name: str | None) -> "Examples":
         """Returns those that the source puts into one split, or (none) into no split."""

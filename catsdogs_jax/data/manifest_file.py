@@ -65,7 +65,7 @@ def read_pictures(path: Path) -> Iterator[Picture]:
         if not any(line == _BEGIN for line in lines):
             yield from map(Picture.from_dict, read_head(path)["pictures"])
             return
-        line = next(lines, "")  # The bracket.
+        next(lines, "")  # The bracket.
         for line in lines:
             if line == _END:
                 return

@@ -166,7 +166,7 @@ class Pack:
         for number, row in _rows(root, index):
             files.append(row["file"])
             places.extend((number, row["place"], row["size"], row["bytes"]))
-        order = np.array(sorted(range(len(files)), key=files.__getitem__), np.int64)
+        order = files.order()
         self._files = files.taken(order)
         self._places = np.array(places, np.int64).reshape(-1, 4)[order]
 
