@@ -13,6 +13,8 @@ _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    # Otherwise it wants to be alone, for the sake of chips that are not opened here.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 
 

@@ -4,6 +4,8 @@ import functools
 import importlib.util
 import os
 import re
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -142,6 +144,15 @@ def test_the_state_is_updated_where_it_lies(name: str) -> None:
     assert memory is not None
     sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)]
     assert memory.alias_size_in_bytes >= sum(sizes)
+
+
+def test_two_processes_compile_for_tpus_at_once() -> None:
+    absent_tpus("v5e:2x4")
+    command = 'from catsdogs_jax.training.topology import absent_tpus; absent_tpus("v5e:2x4")'
+    beside = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=False
+    )
+    assert beside.returncode == 0, beside.stderr
 
 
 def test_an_unknown_topology_is_an_error_with_the_mend() -> None:
