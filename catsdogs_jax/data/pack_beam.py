@@ -1,16 +1,19 @@
 """Packs by Apache Beam, on many machines: a block of files, or a shard, is an element.
 
 The engine of TFDS too. Workers see the pictures and the pack under the same paths, on a disk that
-all share, and leave what they made there: results that no runner has to carry. Which runner, and
-where, is said by Beam's own options (https://beam.apache.org/documentation/runners/).
+all share: they read there what to do, and leave there what they made. An element says only where,
+so that neither the pipeline, which runners limit to some megabytes, nor the memory of whoever
+starts it grows with the pictures. Which runner, and where, is said by Beam's own options
+(https://beam.apache.org/documentation/runners/).
 """
 
+import dataclasses
 import functools
 import importlib
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ from catsdogs_jax.errors import UserError
 
 _BLOCK = 500
 """Files of an element of a scan."""
+
+_NAMES = "names"
+"""The file with the names of all blocks."""
 
 _SAID = re.compile(r"UserError: (.+)")
 
@@ -52,11 +58,10 @@ class BeamCrew:
         Raises:
             UserError: The pipeline failed.
         """
-        starts = range(0, len(files), _BLOCK)
         with tempfile.TemporaryDirectory(dir=self._shared, prefix=".scan-") as folder:
-            blocks = [(start, files[start : start + _BLOCK]) for start in starts]
+            blocks = list(_store_blocks(Path(folder) / _NAMES, files))
             self._run(blocks, functools.partial(_scan_block, str(root.absolute()), folder))
-            for start in starts:
+            for start, _ in blocks:
                 yield from unpacked((Path(folder) / str(start)).read_bytes())
 
     def write(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
@@ -65,15 +70,15 @@ class BeamCrew:
         Raises:
             UserError: A picture has changed, or the pipeline failed.
         """
-        self._run(jobs, write_shard)
+        self._run([_store_rows(job) for job in jobs], _write_stored)
         return [json.loads(job.facts.read_text(encoding="utf-8")) for job in jobs]
 
-    def _run(self, elements: Iterable[Any], work: Callable[[Any], object]) -> None:
+    def _run(self, elements: Sequence[Any], work: Callable[[Any], object]) -> None:
         beam = self._beam
         try:
             options = beam.options.pipeline_options.PipelineOptions(self._options)
             with beam.Pipeline(options=options) as pipeline:
-                spread = pipeline | beam.Create(list(elements)) | beam.Reshuffle()
+                spread = pipeline | beam.Create(elements) | beam.Reshuffle()
                 _ = spread | beam.Map(work)
         except Exception as error:  # Of the runner, which wraps what a worker has raised.
             said = _SAID.findall(str(error))
@@ -81,9 +86,38 @@ class BeamCrew:
             raise UserError(f"--beam: {why}") from error
 
 
-def _scan_block(root: str, folder: str, block: tuple[int, Sequence[str]]) -> None:
-    start, files = block
+def _store_blocks(path: Path, files: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Writes names of files, and yields where each block of them begins, and its bytes."""
+    with path.open("wb") as stream:
+        for start in range(0, len(files), _BLOCK):
+            block = json.dumps(list(files[start : start + _BLOCK])).encode("ascii")
+            yield stream.tell(), len(block)
+            stream.write(block)
+
+
+def _scan_block(root: str, folder: str, block: tuple[int, int]) -> None:
+    start, size = block
+    with (Path(folder) / _NAMES).open("rb") as stream:
+        stream.seek(start)
+        files = json.loads(stream.read(size))
     results = packed(scan_files(Path(root) / file for file in files))
     draft = Path(folder) / f".{start}"
     draft.write_bytes(results)  # Renamed, as a runner may do the same element twice.
     draft.replace(Path(folder) / str(start))
+
+
+def _rows_file(job: Job) -> Path:
+    return job.folder / f".{job.name}.rows.jsonl"
+
+
+def _store_rows(job: Job) -> Job:
+    """Writes the rows of a shard beside it, and returns the job without them."""
+    with _rows_file(job).open("w", encoding="ascii") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in job.rows)
+    return dataclasses.replace(job, rows=())
+
+
+def _write_stored(job: Job) -> None:
+    with _rows_file(job).open(encoding="ascii") as stream:
+        rows = [json.loads(line) for line in stream]
+    write_shard(dataclasses.replace(job, rows=rows))

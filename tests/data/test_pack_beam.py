@@ -7,7 +7,11 @@ others use: CATSDOGS_REQUIRE_BEAM=1 says that this is it.
 import importlib.util
 import json
 import os
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -39,6 +43,29 @@ def test_a_pack_by_beam_is_that_of_one_machine(colours: Path, tmp_path: Path, op
         assert (tmp_path / "beam" / path.name).read_bytes() == path.read_bytes()
     assert {path.name for path in tmp_path.iterdir()} >= {"alone", "beam"}
     assert not list(tmp_path.glob(".*"))  # Neither a draft nor a scan is left.
+
+
+def test_the_pipeline_does_not_grow_with_the_pictures(
+    colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dataflow takes 20 MB, https://cloud.google.com/dataflow/docs/request-quotas."""
+    monkeypatch.setitem(sys.modules, "apache_beam", ModuleType("apache_beam"))
+    crew, elements = BeamCrew([], tmp_path), []
+
+    def run(given: Sequence[Any], work: Callable[[Any], object]) -> None:
+        elements.extend(given)
+        for element in given:
+            work(element)
+
+    monkeypatch.setattr(crew, "_run", run)
+    listing = list_folder(colours)
+    pack(listing, tmp_path / "alone", PackOptions(shards=1, workers=1))
+    pack(listing, tmp_path / "beam", PackOptions(shards=1), crew)
+    names = {example.file for example in listing.examples}
+    assert len(elements) == 1 + 2  # A block of names, and a shard of each split.
+    assert not any(name in repr(element) for element in elements for name in names)
+    for path in (tmp_path / "alone").iterdir():
+        assert (tmp_path / "beam" / path.name).read_bytes() == path.read_bytes()
 
 
 @WITH_BEAM
