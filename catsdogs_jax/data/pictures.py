@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from catsdogs_jax.data.columns import Choices, Column, Hashes, Lists, Numbers, Table, Texts, Truths
 from catsdogs_jax.data.listing import SPLITS
 
@@ -106,3 +108,8 @@ class Pictures(Table[Picture]):
     def of_split(self, name: str) -> "Pictures":
         """Returns those of one split."""
         return self[self.column("split").values == PLACES.index(name)]
+
+    def evenly(self, most: int) -> "Pictures":
+        """Returns all, or so many of them evenly over the list."""
+        places = np.linspace(0, len(self) - 1, min(most, len(self)))
+        return self[places.astype(int)]

@@ -69,8 +69,7 @@ class Reference:
 
 def spread(pictures: PictureSet, most: int) -> PictureSet:
     """Returns at most so many pictures of a set, evenly over its order."""
-    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(most, len(pictures))).astype(int))
-    return PictureSet(pictures.pictures[chosen], pictures.root, pictures.preprocessing)
+    return PictureSet(pictures.pictures.evenly(most), pictures.root, pictures.preprocessing)
 
 
 def split_of(workdir: Path, classifier: Classifier, split: str) -> PictureSet:

@@ -158,5 +158,4 @@ def find_neighbours(
 
 def spaced(pictures: Pictures) -> Pictures:
     """Returns the pictures that are looked at: all, or 4,000 evenly over the list."""
-    count = min(len(pictures), _MOST)
-    return pictures[np.linspace(0, len(pictures) - 1, count).astype(int)]
+    return pictures.evenly(_MOST)
