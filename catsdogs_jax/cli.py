@@ -48,6 +48,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     debug = "--debug" in sys.argv
     handlers = Handlers(_interrupt)
     handlers.install()
+    hook, sys.unraisablehook = sys.unraisablehook, _unraisable
     try:
         main(sys.argv[1:])
     except (UserError, OSError) as error:
@@ -63,6 +64,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         told = "what was saved before is whole, and the same command goes on from there"
         _finish(f"stopped by signal {stop.number}: {told}", 128 + stop.number)
     finally:
+        sys.unraisablehook = hook
         handlers.restore()
 
 
@@ -103,6 +105,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     del frame
     act_at_once()
     raise _Signalled(number)
+
+
+def _unraisable(given: "sys.UnraisableHookArgs") -> None:
+    """Leaves out the writes that Orbax has given up after one failed, which is told by itself."""
+    if str(given.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(given)
 
 
 def _finish(message: str, code: int) -> None:

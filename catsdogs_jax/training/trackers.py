@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from clu import metric_writers
 
+from catsdogs_jax.training.guarded import Guarded
+
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """A server that is gone may hold up the end of a run for about a minute, not for ten."""
 
@@ -118,7 +120,7 @@ class WandbWriter(metric_writers.LoggingWriter):
 _WRITERS: Mapping[str, Callable[..., Any]] = {"mlflow": MlflowWriter, "wandb": WandbWriter}
 
 
-class Forgiving(metric_writers.LoggingWriter):
+class Forgiving(Guarded):
     """A tracker that may fail: the first error is one line, and ends the tracking, not the run.
 
     Args:
@@ -129,47 +131,16 @@ class Forgiving(metric_writers.LoggingWriter):
     """
 
     def __init__(self, name: str, folder: Path, project: str, resumes: bool):
-        super().__init__()
-        self._name = name
-        self._writer: Any = None
         kept = folder / f"{name}_run.txt"
 
-        def begin() -> None:
+        def begin() -> Any:
             known = kept.read_text(encoding="utf-8").strip() if kept.is_file() else ""
-            self._writer = _WRITERS[name](folder, project, known if resumes else "")
-            kept.write_text(f"{self._writer.run_id}\n", encoding="utf-8")
+            writer = _WRITERS[name](folder, project, known if resumes else "")
+            kept.write_text(f"{writer.run_id}\n", encoding="utf-8")
+            return writer
 
-        self._try(begin)
+        def warn(reason: str) -> None:
+            print(f"warning: {name} fails ({reason}): no more is sent", file=sys.stderr)
 
-    def _try(self, call: Callable[[], Any]) -> None:
-        try:
-            call()
-        except Exception as error:  # Whatever a server, a disk or a package may raise.
-            self._writer = None
-            said = str(error).strip().splitlines()
-            reason = said[0] if said else type(error).__name__
-            print(f"warning: {self._name} fails ({reason}): no more is sent", file=sys.stderr)
-
-    def _forward(self, method: str, *arguments: Any) -> None:
-        if self._writer is not None:
-            self._try(lambda: getattr(self._writer, method)(*arguments))
-
-    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Forwards."""
-        self._forward("write_scalars", step, scalars)
-
-    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
-        """Forwards."""
-        self._forward("write_images", step, images)
-
-    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-        """Forwards."""
-        self._forward("write_hparams", hparams)
-
-    def flush(self) -> None:
-        """Forwards."""
-        self._forward("flush")
-
-    def close(self) -> None:
-        """Forwards."""
-        self._forward("close")
+        # Whatever a server, a disk or a package may raise.
+        super().__init__(begin, warn, (Exception,))

@@ -11,6 +11,7 @@ from typing import Any
 from clu import metric_writers, periodic_actions
 
 from catsdogs_jax.config import RecordsConfig
+from catsdogs_jax.training.guarded import Events
 from catsdogs_jax.training.rows import Rows, line, rows_until
 
 
@@ -60,17 +61,17 @@ class JsonlWriter(metric_writers.LoggingWriter):
 
 
 def shown_in(
-    events: Path, folder: Path, records: RecordsConfig, *, resumes: bool
+    events: Events, folder: Path, records: RecordsConfig, *, resumes: bool
 ) -> metric_writers.MetricWriter:
     """Returns a writer of TensorBoard events, and to trackers, that does not hold up the loop.
 
     Args:
-        events: Folder of TensorBoard's events.
+        events: TensorBoard's.
         folder: The run folder.
         records: The trackers.
         resumes: Whether the run goes on, and with it those of the trackers.
     """
-    writers: list[metric_writers.MetricWriter] = [metric_writers.SummaryWriter(str(events))]
+    writers: list[metric_writers.MetricWriter] = [events]
     if records.trackers:
         from catsdogs_jax.training.trackers import Forgiving
 
