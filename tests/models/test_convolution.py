@@ -1,5 +1,6 @@
 """Promises of the convolutions and dense layers of the models."""
 
+import functools
 from typing import Any
 
 import jax
@@ -8,8 +9,16 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+from jax.test_util import check_grads
 
-from catsdogs_jax.models.convolution import Conv, Linear, Padding, convolve, explicit_padding
+from catsdogs_jax.models.convolution import (
+    Conv,
+    Linear,
+    Padding,
+    convolve,
+    explicit_padding,
+    multiply,
+)
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import merge_model, split_model
 
@@ -42,6 +51,14 @@ def test_result_and_gradients_are_those_of_the_native_operation(
 
     ours, theirs = both(x, kernel)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), ours, theirs)
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    x = jax.random.normal(jax.random.key(0), (2, 6, 5, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
+    check = functools.partial(check_grads, order=1, modes=["rev"], rtol=1e-2, atol=1e-2)
+    check(lambda x, kernel: convolve(x, kernel, 2, "SAME"), (x, kernel))
+    check(multiply, (x, kernel[0, 0]))
 
 
 class Both(nnx.Module):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from catsdogs_jax.models import depthwise
 from catsdogs_jax.models.convolution import Padding, explicit_padding, kernel_gradient
@@ -47,6 +48,16 @@ def test_result_and_gradients_are_those_of_the_native_operation(
     ours, theirs, elsewhere = both(x, kernel)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), ours, theirs)
     np.testing.assert_allclose(elsewhere[2], theirs[2], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("side", "stride", "padding", "size"), CASES)
+def test_gradients_are_those_of_finite_differences(
+    side: int, stride: int, padding: Padding, size: tuple[int, int]
+) -> None:
+    def convolved(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return depthwise_conv(x, kernel, stride, padding)
+
+    check_grads(convolved, arrays(side, size), order=1, modes=["rev"], rtol=1e-2, atol=1e-2)
 
 
 def test_same_padding_is_tensorflows_and_a_number_is_pytorchs() -> None:
