@@ -19,7 +19,7 @@ from benchmarks.harness import OURS, Row, arguments, photographs, report
 _QUICK = 0.05
 
 _EPOCHS = {
-    "quickstart": 4.0,
+    "quickstart": 2.0,
     "seed_cnn": 4.0,
     "multiclass": 2.0,
     "multilabel": 2.0,

@@ -1,12 +1,14 @@
 """What every command shares: flags, one-line errors, exit codes."""
 
 import argparse
+import functools
 import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from catsdogs_jax.errors import Interrupted, UserError, explained
 from catsdogs_jax.signals import Handlers, act_at_once
@@ -48,7 +50,9 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     debug = "--debug" in sys.argv
     handlers = Handlers(_interrupt)
     handlers.install()
-    hook, sys.unraisablehook = sys.unraisablehook, _unraisable
+    hook = sys.unraisablehook
+    if not debug:
+        sys.unraisablehook = functools.partial(_show_unraisable, hook)
     try:
         main(sys.argv[1:])
     except (UserError, OSError) as error:
@@ -107,10 +111,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise _Signalled(number)
 
 
-def _unraisable(given: "sys.UnraisableHookArgs") -> None:
+def _show_unraisable(
+    show: Callable[["sys.UnraisableHookArgs"], Any], given: "sys.UnraisableHookArgs"
+) -> None:
     """Leaves out the writes that Orbax has given up after one failed, which is told by itself."""
-    if str(given.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(given)
+    error = given.exc_value
+    if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+        show(given)
 
 
 def _finish(message: str, code: int) -> None:

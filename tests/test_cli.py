@@ -4,6 +4,8 @@ import argparse
 import errno
 import signal
 import sys
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -54,6 +56,22 @@ def test_a_bug_of_ours_keeps_its_traceback() -> None:
 
     with pytest.raises(OSError, match="odd"):
         cli.run(main)
+
+
+def test_writes_given_up_after_an_error_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorStore, of a save that ended with another error; whatever else is, as before."""
+    shown = []
+    monkeypatch.setattr(sys, "argv", ["command"])
+    monkeypatch.setattr(sys, "unraisablehook", shown.append)
+    given_up, other = RuntimeError("Event loop is closed"), RuntimeError("odd")
+
+    def main(_: object) -> None:
+        for error in (given_up, other):
+            sys.unraisablehook(cast("Any", SimpleNamespace(exc_value=error)))
+
+    cli.run(main)
+    assert [given.exc_value for given in shown] == [other]
+    assert sys.unraisablehook == shown.append
 
 
 def test_debug_shows_the_traceback(

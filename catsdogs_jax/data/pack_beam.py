@@ -2,9 +2,8 @@
 
 The engine of TFDS too. Workers see the pictures and the pack under the same paths, on a disk that
 all share: they read there what to do, and leave there what they made. An element says only where,
-so that neither the pipeline, which runners limit to some megabytes, nor the memory of whoever
-starts it grows with the pictures. Which runner, and where, is said by Beam's own options
-(https://beam.apache.org/documentation/runners/).
+so that the pipeline, which runners limit to some megabytes, does not grow with the pictures. Which
+runner, and where, is said by Beam's own options (https://beam.apache.org/documentation/runners/).
 """
 
 import dataclasses
@@ -110,14 +109,20 @@ def _rows_file(job: Job) -> Path:
     return job.folder / f".{job.name}.rows.jsonl"
 
 
-def _store_rows(job: Job) -> Job:
-    """Writes the rows of a shard beside it, and returns the job without them."""
-    with _rows_file(job).open("w", encoding="ascii") as stream:
-        stream.writelines(json.dumps(row) + "\n" for row in job.rows)
-    return dataclasses.replace(job, rows=())
+def _store_rows(job: Job) -> tuple[Job, int]:
+    """Writes classes and rows of a shard beside it; returns the job without them, and how many."""
+    path = _rows_file(job)
+    draft = path.with_suffix(".draft")
+    with draft.open("w", encoding="ascii") as stream:
+        stream.writelines(json.dumps(line) + "\n" for line in (list(job.classes), *job.rows))
+    draft.replace(path)  # Workers of a call that was killed may still read the one before.
+    return dataclasses.replace(job, classes=(), rows=()), len(job.rows)
 
 
-def _write_stored(job: Job) -> None:
+def _write_stored(stored: tuple[Job, int]) -> None:
+    job, count = stored
     with _rows_file(job).open(encoding="ascii") as stream:
-        rows = [json.loads(line) for line in stream]
-    write_shard(dataclasses.replace(job, rows=rows))
+        classes, *rows = map(json.loads, stream)
+    if len(rows) != count:
+        raise UserError(f"{str(_rows_file(job))!r} is cut short: give the same command again")
+    write_shard(dataclasses.replace(job, classes=classes, rows=rows))

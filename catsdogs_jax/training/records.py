@@ -1,6 +1,5 @@
 """Where metrics go: `metrics.jsonl`, TensorBoard and the terminal."""
 
-import contextlib
 import functools
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +22,13 @@ class _Outputs:
 
     def __init__(self, folder: Path, metrics: Path, resume_after: int, config: Config):
         tf()  # CLU imports TensorFlow; its devices must be hidden before that.
-        from catsdogs_jax.training import guarded, writers
+        from catsdogs_jax.training import writers
 
         events = folder / "tensorboard"
         self.jsonl = writers.JsonlWriter(metrics, resume_after)
         begins = resume_after < 0
         records = config.records
-        self.events = guarded.Events(events)
-        self.tensorboard = writers.shown_in(self.events, folder, records, resumes=not begins)
+        self.tensorboard = writers.shown_in(events, folder, records, resumes=not begins)
         if begins:
             self.tensorboard.write_hparams(_flat(config_to_dict(config)))
         self.hooks = functools.partial(writers.periodic_hooks, self.tensorboard, events)
@@ -38,7 +36,6 @@ class _Outputs:
     def close(self) -> None:
         self.tensorboard.close()
         self.jsonl.close()
-        self.events.check()
 
 
 class NoRecords:
@@ -114,11 +111,9 @@ class Records:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # What went wrong first is told, not what followed from it.
-        with contextlib.suppress(*(() if kind is None else (UserError, OSError))):
-            if self._opening is not None:
-                self._outputs.close()
+    def __exit__(self, *_: object) -> None:
+        if self._opening is not None:
+            self._outputs.close()
         self._thread.shutdown()
         self.progress.close()
 
@@ -151,15 +146,11 @@ class Records:
             metrics: For each split: epoch, accuracy (0 to 1), loss (nats) and others; words among
                 them, such as a digest, go to `metrics.jsonl` alone.
             speed: images_per_second and data_wait (share of the time), not in `metrics.jsonl`.
-
-        Raises:
-            UserError: TensorBoard's events of an earlier step could not be written.
         """
         named = {f"{split}/{k}": v for split, values in metrics.items() for k, v in values.items()}
         self._outputs.jsonl.write_scalars(step, named)
         numbers = {name: value for name, value in named.items() if not isinstance(value, str)}
         self._outputs.tensorboard.write_scalars(step, {**numbers, **speed})
-        self._outputs.events.check()
         self.progress.record(step, metrics, speed)
 
     def show(self, step: int, images: Mapping[str, np.ndarray]) -> None:

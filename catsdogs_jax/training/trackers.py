@@ -4,7 +4,6 @@ Importing CLU imports TensorFlow, so this module is imported only once TensorFlo
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from clu import metric_writers
 
-from catsdogs_jax.training.guarded import Guarded
+from catsdogs_jax.training.forgiving import Forgiving
 
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """A server that is gone may hold up the end of a run for about a minute, not for ten."""
@@ -120,8 +119,8 @@ class WandbWriter(metric_writers.LoggingWriter):
 _WRITERS: Mapping[str, Callable[..., Any]] = {"mlflow": MlflowWriter, "wandb": WandbWriter}
 
 
-class Forgiving(Guarded):
-    """A tracker that may fail: the first error is one line, and ends the tracking, not the run.
+def tracker(name: str, folder: Path, project: str, resumes: bool) -> Forgiving:
+    """Returns the writer to a tracker, which may fail.
 
     Args:
         name: "mlflow" or "wandb".
@@ -129,18 +128,13 @@ class Forgiving(Guarded):
         project: The project or experiment.
         resumes: Whether the run goes on, and with it the tracker's.
     """
+    kept = folder / f"{name}_run.txt"
 
-    def __init__(self, name: str, folder: Path, project: str, resumes: bool):
-        kept = folder / f"{name}_run.txt"
+    def begin() -> Any:
+        known = kept.read_text(encoding="utf-8").strip() if kept.is_file() else ""
+        writer = _WRITERS[name](folder, project, known if resumes else "")
+        kept.write_text(f"{writer.run_id}\n", encoding="utf-8")
+        return writer
 
-        def begin() -> Any:
-            known = kept.read_text(encoding="utf-8").strip() if kept.is_file() else ""
-            writer = _WRITERS[name](folder, project, known if resumes else "")
-            kept.write_text(f"{writer.run_id}\n", encoding="utf-8")
-            return writer
-
-        def warn(reason: str) -> None:
-            print(f"warning: {name} fails ({reason}): no more is sent", file=sys.stderr)
-
-        # Whatever a server, a disk or a package may raise.
-        super().__init__(begin, warn, (Exception,))
+    # Whatever a server, a disk or a package may raise.
+    return Forgiving(name, begin, "no more is sent", (Exception,))

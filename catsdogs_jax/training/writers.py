@@ -11,7 +11,7 @@ from typing import Any
 from clu import metric_writers, periodic_actions
 
 from catsdogs_jax.config import RecordsConfig
-from catsdogs_jax.training.guarded import Events
+from catsdogs_jax.training.forgiving import tensorboard
 from catsdogs_jax.training.rows import Rows, line, rows_until
 
 
@@ -61,21 +61,21 @@ class JsonlWriter(metric_writers.LoggingWriter):
 
 
 def shown_in(
-    events: Events, folder: Path, records: RecordsConfig, *, resumes: bool
+    events: Path, folder: Path, records: RecordsConfig, *, resumes: bool
 ) -> metric_writers.MetricWriter:
     """Returns a writer of TensorBoard events, and to trackers, that does not hold up the loop.
 
     Args:
-        events: TensorBoard's.
+        events: Folder of TensorBoard's events.
         folder: The run folder.
         records: The trackers.
         resumes: Whether the run goes on, and with it those of the trackers.
     """
-    writers: list[metric_writers.MetricWriter] = [events]
+    writers: list[metric_writers.MetricWriter] = [tensorboard(events)]
     if records.trackers:
-        from catsdogs_jax.training.trackers import Forgiving
+        from catsdogs_jax.training.trackers import tracker
 
-        writers += [Forgiving(n, folder, records.project, resumes) for n in records.trackers]
+        writers += [tracker(n, folder, records.project, resumes) for n in records.trackers]
     return metric_writers.MultiWriter([metric_writers.AsyncWriter(each) for each in writers])
 
 

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.tensorflow import tf
-from catsdogs_jax.errors import UserError
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.progress import Progress, Stopwatch
 from catsdogs_jax.training.records import Records
@@ -63,40 +63,23 @@ def test_tensorboard_gets_every_scalar_and_the_speed(tmp_path: Path, tiny: Tiny)
     assert [event.step for event in events.Tensors("train/loss")] == [1, 2]
 
 
-def fill_the_disk(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
-    from clu import metric_writers
-
-    def fail(*_: object) -> None:
-        raise tf().errors.ResourceExhaustedError(None, None, "No space left on device")
-
-    monkeypatch.setattr(metric_writers.SummaryWriter, at, fail)
-
-
 @pytest.mark.parametrize("at", ["__init__", "write_scalars", "close"])
-def test_events_that_cannot_be_written_stop_the_run_with_one_line(
+def test_events_that_cannot_be_written_are_a_warning_and_the_lines_are_whole(
     tmp_path: Path,
     tiny: Tiny,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     at: str,
 ) -> None:
-    fill_the_disk(monkeypatch, at)
-    with pytest.raises(UserError, match=r"TensorBoard.*No space left on device.*make room"):
-        write(tmp_path, tiny(), range(1, 3))
-    assert "Traceback" not in capfd.readouterr().err
+    full = tf().errors.ResourceExhaustedError(None, None, "No space left on device")
+    from clu import metric_writers
 
-
-def test_what_went_wrong_first_is_what_is_told(
-    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill_the_disk(monkeypatch, "close")
-
-    def fail(*_: object) -> None:
-        raise UserError("the checkpoint cannot be saved")
-
-    monkeypatch.setattr(Progress, "record", fail)
-    with pytest.raises(UserError, match="the checkpoint"):
-        write(tmp_path, tiny(), range(1, 3))
+    monkeypatch.setattr(metric_writers.SummaryWriter, at, Mock(side_effect=full))
+    write(tmp_path, tiny(), range(1, 3))
+    said = capfd.readouterr().err
+    assert said.count("warning: TensorBoard fails (No space left on device)") == 1
+    assert "Traceback" not in said
+    assert len(read_rows(tmp_path / "metrics.jsonl")) == 4
 
 
 def test_lines_are_plain_where_there_is_no_terminal(

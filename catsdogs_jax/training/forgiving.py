@@ -1,8 +1,10 @@
-"""CLU metric writers whose errors are told in one line.
+"""CLU metric writers that may fail: what they show is kept elsewhere too.
 
 Importing CLU imports TensorFlow, so this module is imported only once TensorFlow is prepared.
 """
 
+import functools
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,26 +12,29 @@ from typing import Any
 from clu import metric_writers
 
 from catsdogs_jax.data.tensorflow import tf
-from catsdogs_jax.errors import UserError
 
 
-class Guarded(metric_writers.LoggingWriter):
-    """A writer that ends with its first error, which CLU's thread would show as a traceback.
+class Forgiving(metric_writers.LoggingWriter):
+    """A writer whose first error is told in one line, and ends the writing, not the run.
+
+    CLU would show the traceback of its thread, and raise the error somewhere later.
 
     Args:
+        name: Of whatever it writes to.
         begin: Makes the writer.
-        failed: Is told the first line of the error.
-        errors: Those that are caught.
+        consequence: What follows from an error, in words.
+        errors: Those that are forgiven.
     """
 
     def __init__(
         self,
+        name: str,
         begin: Callable[[], Any],
-        failed: Callable[[str], None],
+        consequence: str,
         errors: tuple[type[Exception], ...],
     ):
         super().__init__()
-        self._failed, self._errors = failed, errors
+        self._name, self._consequence, self._errors = name, consequence, errors
         self._writer: Any = None
         self._writer = self._try(begin)
 
@@ -39,7 +44,8 @@ class Guarded(metric_writers.LoggingWriter):
         except self._errors as error:
             self._writer = None
             said = str(error).strip().splitlines()
-            self._failed(said[0] if said else type(error).__name__)
+            reason = said[0] if said else type(error).__name__
+            print(f"warning: {self._name} fails ({reason}): {self._consequence}", file=sys.stderr)
 
     def _forward(self, method: str, *arguments: Any) -> None:
         if self._writer is not None:
@@ -66,29 +72,13 @@ class Guarded(metric_writers.LoggingWriter):
         self._forward("close")
 
 
-class Events(Guarded):
-    """TensorBoard's events; where they cannot be written, as on a full disk, the run is to stop.
+def tensorboard(folder: Path) -> Forgiving:
+    """Returns a writer of TensorBoard's events, which a full disk does not make fail a run.
 
     Args:
         folder: Where they go.
     """
-
-    def __init__(self, folder: Path):
-        self._folder, self._reason = folder, ""
-        errors = (tf().errors.OpError, OSError)
-        super().__init__(lambda: metric_writers.SummaryWriter(str(folder)), self._keep, errors)
-
-    def _keep(self, reason: str) -> None:
-        self._reason = reason
-
-    def check(self) -> None:
-        """Says if something was not written.
-
-        Raises:
-            UserError: With the reason.
-        """
-        if self._reason:
-            raise UserError(
-                f"TensorBoard's events cannot be written in {str(self._folder)!r} "
-                f"({self._reason}): make room, and give the same command again"
-            )
+    consequence = "events from here on are missing; metrics.jsonl has the numbers"
+    errors = (tf().errors.OpError, OSError)
+    begin = functools.partial(metric_writers.SummaryWriter, str(folder))
+    return Forgiving("TensorBoard", begin, consequence, errors)
