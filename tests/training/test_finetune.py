@@ -26,7 +26,7 @@ from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import split_model
 from catsdogs_jax.training.trainer import build_trainer
 
-SMALL = {"widths": (8, 8), "hidden": 16}
+SMALL = {"widths": (8, 8), "hidden": 16, "convolutions": "native"}  # Runs are compared to the bit.
 
 
 @pytest.fixture(scope="module")
