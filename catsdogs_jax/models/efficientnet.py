@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from catsdogs_jax.config import ModelConfig
+from catsdogs_jax.models.batch_norm import BatchNorm
 from catsdogs_jax.models.blocks import block_end
 from catsdogs_jax.models.convolution import Conv, Linear
 from catsdogs_jax.models.depthwise import DepthwiseConv
@@ -92,12 +93,12 @@ class ConvNorm(nnx.Module):
     ):
         dtype = jnp.dtype(config.dtype)
         self.conv = conv
-        self.norm = nnx.BatchNorm(outputs, momentum=0.99, epsilon=1e-3, dtype=dtype, rngs=rngs)
+        self.norm = BatchNorm(outputs, momentum=0.99, epsilon=1e-3, dtype=dtype, rngs=rngs)
         self.activate, self.frozen = activate, config.batch_norm == "frozen"
 
     def __call__(self, x: jax.Array, keys: jax.Array | None = None) -> jax.Array:
         """Returns [batch, h', w', outputs] for [batch, h, w, inputs]; keys: in training."""
-        x = self.norm(self.conv(x), use_running_average=self.frozen or keys is None)
+        x = self.norm(self.conv(x), training=not self.frozen and keys is not None)
         return jax.nn.relu6(x) if self.activate else x
 
 
