@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from catsdogs_jax.config import ModelConfig
+from catsdogs_jax.models.batch_norm import BatchNorm
 from catsdogs_jax.models.convolution import Conv, Linear
 from catsdogs_jax.models.depthwise import depthwise_conv
 from catsdogs_jax.models.dropout import Dropout, DropPath, drop_path_rates
@@ -34,20 +35,18 @@ class Variant:
         depths: Blocks of each stage.
         widths: Channels of the 3x3 convolutions of each stage.
         bottleneck: Whether blocks are 1x1, 3x3, 1x1 with four times the channels at the end.
-        pooled_stem: Whether the stem is 7x7 with stride 2 and max-pooling, else 3x3 with stride 2.
     """
 
     depths: tuple[int, ...]
     widths: tuple[int, ...] = (64, 128, 256, 512)
     bottleneck: bool = False
-    pooled_stem: bool = True
 
 
 VARIANTS = {
     "resnet18": Variant((2, 2, 2, 2)),
     "resnet34": Variant((3, 4, 6, 3)),
     "resnet50": Variant((3, 4, 6, 3), bottleneck=True),
-    "resnet_small": Variant((2, 2, 2, 2), (48, 96, 192, 384), pooled_stem=False),
+    "resnet_small": Variant((2, 2, 2, 2), (48, 96, 192, 384)),
 }
 
 
@@ -86,13 +85,13 @@ class ConvNorm(nnx.Module):
             rngs=rngs,
         )
         scale = nnx.initializers.zeros if zero else nnx.initializers.ones
-        self.norm = nnx.BatchNorm(
+        self.norm = BatchNorm(
             outputs, momentum=0.9, epsilon=1e-5, scale_init=scale, dtype=dtype, rngs=rngs
         )
 
     def __call__(self, x: jax.Array, *, training: bool) -> jax.Array:
         """Returns [batch, h', w', outputs] for [batch, h, w, inputs]."""
-        return self.norm(self.conv(x), use_running_average=not training)
+        return self.norm(self.conv(x), training=training)
 
 
 class Block(nnx.Module):
@@ -151,19 +150,15 @@ class Block(nnx.Module):
 
 
 class Stem(nnx.Module):
-    """The first convolution, and in the large networks a 3x3 max-pooling with stride 2."""
+    """A 7x7 convolution with stride 2, then a 3x3 max-pooling with stride 2."""
 
-    def __init__(
-        self, width: int, *, pooled_stem: bool, antialias: bool, dtype: Any, rngs: nnx.Rngs
-    ):
-        self.layer = ConvNorm(3, width, 7 if pooled_stem else 3, 2, dtype=dtype, rngs=rngs)
-        self.pools, self.antialias = pooled_stem, antialias
+    def __init__(self, width: int, *, antialias: bool, dtype: Any, rngs: nnx.Rngs):
+        self.layer = ConvNorm(3, width, 7, 2, dtype=dtype, rngs=rngs)
+        self.antialias = antialias
 
     def __call__(self, x: jax.Array, keys: jax.Array | None = None) -> jax.Array:
         """Returns [batch, h', w', width] for [batch, h, w, 3]."""
         x = jax.nn.relu(self.layer(x, training=keys is not None))
-        if not self.pools:
-            return x
         return halve(max_pool(x, 1)) if self.antialias else max_pool(x, 2)
 
 
@@ -199,13 +194,7 @@ class ResNet(nnx.Module):
         variant, dtype = VARIANTS[config.name], jnp.dtype(config.dtype)
         widths, depths = config.widths or variant.widths, config.depths or variant.depths
         check_stages(config.name, widths, depths)
-        self.stem = Stem(
-            widths[0],
-            pooled_stem=variant.pooled_stem,
-            antialias=config.antialias,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.stem = Stem(widths[0], antialias=config.antialias, dtype=dtype, rngs=rngs)
         channels, parts, number = widths[0], [], 0
         for stage, rates in enumerate(drop_path_rates(config.drop_path or 0.0, depths)):
             blocks = []
@@ -239,8 +228,7 @@ class ResNet(nnx.Module):
     def stages(self) -> Sequence[tuple[str, str, Any]]:
         """Returns name, description and function of each part, first to last."""
         kernel = self.stem.layer.conv.kernel.shape
-        pool = " → max-pool 3×3" if self.stem.pools else ""
-        stem = f"Conv {kernel[0]}×{kernel[0]}, {kernel[3]}, stride 2{pool}"
+        stem = f"Conv {kernel[0]}×{kernel[0]}, {kernel[3]}, stride 2 → max-pool 3×3"
         stages = []
         for number, part in enumerate(self.parts, 1):
             outputs = part.blocks[0].layers[-1].conv.kernel.shape[3]
