@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from catsdogs_jax.models.blocks import product
+
 Padding = str | int | Sequence[tuple[int, int]]
 """As TensorFlow's "SAME" (the odd row goes to the bottom) or "VALID", the same number of zeros on
 all sides as in PyTorch, or (before, after) for rows and columns."""
@@ -102,7 +104,8 @@ def convolve(
         [batch, h', w', outputs] of x's type.
     """
     window = (kernel.shape[0], kernel.shape[1])
-    return _convolve(x, kernel, stride, explicit_padding(padding, x.shape[1:3], window, stride))
+    pads = explicit_padding(padding, x.shape[1:3], window, stride)
+    return product(_convolve(x, kernel, stride, pads))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -135,19 +138,23 @@ def _convolve_backward(
 _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-@jax.custom_vjp
 def multiply(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Returns x [..., inputs] times a kernel [inputs, outputs], in x's type.
 
     The gradient of the kernel is summed in float32.
     """
+    return product(_multiply(x, kernel))
+
+
+@jax.custom_vjp
+def _multiply(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return x @ kernel.astype(x.dtype)
 
 
 def _multiply_forward(
     x: jax.Array, kernel: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return multiply(x, kernel), (x, kernel)
+    return _multiply(x, kernel), (x, kernel)
 
 
 def _multiply_backward(
@@ -161,7 +168,7 @@ def _multiply_backward(
     return gradient @ kernel.astype(x.dtype).T, to_kernel.astype(kernel.dtype)
 
 
-multiply.defvjp(_multiply_forward, _multiply_backward)
+_multiply.defvjp(_multiply_forward, _multiply_backward)
 
 
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:

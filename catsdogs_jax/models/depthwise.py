@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from catsdogs_jax.models.blocks import product
 from catsdogs_jax.models.convolution import Padding, Pads, explicit_padding, kernel_gradient
 
 _BLOCKS = {1: 8, 2: 8, 3: 8}
@@ -40,7 +41,8 @@ def depthwise_conv(
         [batch, h', w', channels] of x's type.
     """
     shape = (kernel.shape[0], kernel.shape[1])
-    return _depthwise(x, kernel, stride, explicit_padding(padding, x.shape[1:3], shape, stride))
+    pads = explicit_padding(padding, x.shape[1:3], shape, stride)
+    return product(_depthwise(x, kernel, stride, pads))
 
 
 class DepthwiseConv(nnx.Module):

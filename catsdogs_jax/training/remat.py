@@ -13,7 +13,7 @@ from flax import nnx
 
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.models import Model
-from catsdogs_jax.models.blocks import BLOCK
+from catsdogs_jax.models.blocks import BLOCK, PRODUCT
 from catsdogs_jax.training.sharding import GATHERED
 
 Remat = Literal["none", "products", "blocks"]
@@ -38,7 +38,9 @@ def rematerialized(
     policies = jax.checkpoint_policies
     policy = {
         "none": policies.save_anything_except_these_names(GATHERED),
-        "products": _products,
+        "products": policies.save_from_both_policies(
+            _products, policies.save_only_these_names(PRODUCT)
+        ),
         "blocks": policies.save_only_these_names(BLOCK),
     }[remat]
     return jax.checkpoint(function, policy=policy, static_argnums=static)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Promises of sharded parameters (FSDP), alone and in groups side by side (hybrid)."""
 
+import functools
 import math
 import os
 import re
@@ -23,6 +24,7 @@ from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.optimizer import scaled
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.sharding import arrange, make_sharding
+from catsdogs_jax.training.step import train_step
 from catsdogs_jax.training.trainer import Trainer, build_trainer
 
 TASK = Task("multiclass", tuple("abcdefgh"))
@@ -97,6 +99,17 @@ def test_sharded_parameters_do_not_change_losses_or_logits(
 def test_keeping_products_alone_changes_nothing(expected: list[float]) -> None:
     found = losses_of(trainer_of(config_of("products", devices=1)))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_keeping_products_takes_each_of_them_once_and_keeping_blocks_some_twice() -> None:
+    counts = {}
+    for remat in ("none", "products", "blocks"):
+        trainer = trainer_of(config_of(remat, devices=1))
+        traced = jax.make_jaxpr(functools.partial(train_step, trainer.recipe))(
+            trainer.abstract_state(), dict(trainer.abstract_batch)
+        )
+        counts[remat] = len(re.findall(r"= (?:conv_general_dilated|dot_general)\[", str(traced)))
+    assert counts["none"] == counts["products"] < counts["blocks"]
 
 
 def device_bytes(trainer: Trainer) -> int:
