@@ -94,6 +94,7 @@ def assert_same_rows(found: list[dict[str, Any]], expected: list[dict[str, Any]]
         assert one == pytest.approx(other, rel=1e-5)
 
 
+@pytest.mark.long
 def test_eight_processes_train_as_one_stop_together_and_one_goes_on(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_eight_processes_train_as_one_stop_together_and_one_goes_on(
         train_and_evaluate(config, tmp_path / "run", StopAfter(steps[-1] + 1))
 
 
+@pytest.mark.long
 def test_when_one_of_four_freezes_the_others_end_and_two_go_on_and_then_four_again(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def whole(colours: Path, tmp_path: Path) -> Path:
     return tmp_path / "whole"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not can_mount(), reason="may not mount a tmpfs here")
 def test_it_ends_with_one_line_and_goes_on_to_the_same_bits_when_there_is_room(
     colours: Path, tmp_path: Path, whole: Path
