@@ -2,8 +2,14 @@
 
 from benchmarks.harness import arguments, compare, report
 
-TORCH = ["pytorch", "pytorch tuned", "pytorch tuned compile"]
-PEERS = [*TORCH, "keras tensorflow", "keras tensorflow tuned", "keras jax"]
+PEERS = [
+    "pytorch",
+    "pytorch tuned",
+    "pytorch tuned compile",
+    "keras tensorflow",
+    "keras tensorflow tuned",
+    "keras jax",
+]
 
 
 def main() -> None:
@@ -18,7 +24,7 @@ def main() -> None:
         ("ResNet-18 at 128, batch 32", "train_step", resnet),
         ("EfficientNet-Lite0 at 224, evaluation, batch 32", "forward", lite),
     ):
-        more, found = compare(case, task, TORCH, options, flags)
+        more, found = compare(case, task, PEERS, options, flags)
         rows, versions = rows + more, versions | found
     report(rows, versions, flags)
 

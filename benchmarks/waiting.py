@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.harness import OURS, Row, arguments, photographs, report
+from catsdogs_jax.config.reader import read_config
 
 _QUICK = 0.05
 
@@ -25,6 +26,7 @@ _EPOCHS = {
     "multilabel": 2.0,
     "cats_vs_dogs": 2.0,
     "finetune": 0.3,
+    "scratch": 2.0,
 }
 """Epochs of each: two passes over the pictures, and a minute or two of what is slow."""
 
@@ -56,7 +58,7 @@ def _wait(name: str, epochs: float, photos: Path) -> float:
         command = [sys.executable, "-m", "catsdogs_jax.train", "--config", f"configs/{name}.py"]
         command += ["--workdir", f"{folder}/run", f"--config.train.epochs={epochs}"]
         command += _FLAGS.get(name, ())
-        if name in ("seed_cnn", "cats_vs_dogs", "finetune"):
+        if read_config(f"configs/{name}.py").data.source != "drawn":
             command.append(f"--config.data.dir={photos}")
         environment = {**os.environ, "CATSDOGS_CACHE": f"{folder}/cache"}
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -11,24 +11,6 @@ from benchmarks.systems.tuning import tune_allocator
 Work = tuple[Callable[[], float], str, list[str]]
 
 
-def seed_cnn(size: int) -> Any:
-    """Returns the notebook's network, compiled as in the notebook but on logits."""
-    import keras
-
-    layers = keras.layers
-    model = keras.Sequential([keras.Input((size, size, 3))])
-    for width in (32, 32, 64):
-        model.add(layers.Conv2D(width, 3, activation="relu"))
-        model.add(layers.MaxPooling2D())
-    model.add(layers.Flatten())
-    model.add(layers.Dense(64, activation="relu"))
-    model.add(layers.Dropout(0.5))
-    model.add(layers.Dense(1))
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
-    return model
-
-
 def _start(variant: str) -> str:
     backend = "jax" if "jax" in variant else "tensorflow"
     os.environ["KERAS_BACKEND"] = backend
@@ -37,10 +19,24 @@ def _start(variant: str) -> str:
     return backend
 
 
-def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
+def _trained(network: str, size: int) -> Any:
+    """Returns a network compiled as in the notebook, but on logits."""
+    import keras
+
+    from benchmarks.systems.keras_networks import NETWORKS  # Keras: its backend is set by now.
+
+    model = NETWORKS[network](size)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+    return model
+
+
+def train_step(
+    variant: str, *, size: int, batch: int, steps: int, network: str = "seed_cnn"
+) -> Work:
     """`train_on_batch` of float pictures."""
     backend = _start(variant)
-    model = seed_cnn(size)
+    model = _trained(network, size)
     rng = np.random.default_rng(0)
     pictures = rng.random((batch, size, size, 3), np.float32)
     targets = rng.integers(0, 2, (batch, 1)).astype(np.float32)
@@ -54,12 +50,29 @@ def train_step(variant: str, *, size: int, batch: int, steps: int) -> Work:
     return work, "images/s", ["keras", backend]
 
 
+def forward(variant: str, *, size: int, batch: int, steps: int) -> Work:
+    """EfficientNet-Lite0 without gradients: `predict_on_batch` of float pictures."""
+    backend = _start(variant)
+    from benchmarks.systems.keras_networks import efficientnet_lite0
+
+    model = efficientnet_lite0(size)
+    pictures = np.random.default_rng(0).random((batch, size, size, 3), np.float32)
+
+    def work() -> float:
+        for _ in range(steps):
+            model.predict_on_batch(pictures)
+        return float(steps * batch)
+
+    work()
+    return work, "images/s", ["keras", backend]
+
+
 def epoch(variant: str, *, folder: str, batch: int, steps: int) -> Work:
     """The notebook's loop: `ImageDataGenerator.flow_from_directory` and `fit`."""
     backend = _start(variant)
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    model = seed_cnn(150)
+    model = _trained("seed_cnn", 150)
     generator = ImageDataGenerator(
         rescale=1.0 / 255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True
     )
