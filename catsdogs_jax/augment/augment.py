@@ -36,7 +36,8 @@ def augment(config: AugmentConfig, keys: jax.Array, images: jax.Array) -> jax.Ar
         images: uint8 [batch, decoded, decoded, 3], larger than the result by `config.margin`.
 
     Returns:
-        float32 [batch, size, size, 3], still 0 to 255.
+        float32 [batch, size, size, 3], still 0 to 255; size is `config.size`, or without one that
+        of the pictures but for the margin.
     """
     images = images.astype(jnp.float32)
     if not (_moves(config) or config.flip or _recolors(config) or config.erase):
@@ -86,7 +87,7 @@ def _moved(
         place = after(found, place)
     if drawn is not None:
         place = after(place, drawn.map)
-    size = round(image.shape[0] / config.margin)
+    size = config.size or round(image.shape[0] / config.margin)
     by_products = functools.partial(
         resample_by_products,
         sheared=config.shear != 0.0,
@@ -116,7 +117,7 @@ def _crops(config: AugmentConfig) -> bool:
 
 def _moves(config: AugmentConfig) -> bool:
     """Whether pictures are resampled; a flip alone is not."""
-    zooms = config.zoom != (1.0, 1.0) or config.margin > 1.0
+    zooms = config.zoom != (1.0, 1.0) or config.margin > 1.0 or config.size
     others = config.shear or config.rotate or config.translate or config.policy != "none"
     return bool(zooms or _crops(config) or others)
 

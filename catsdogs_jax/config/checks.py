@@ -152,6 +152,11 @@ def _check_augment(config: Config) -> None:
             f"config key 'augment.crop_ratio' is {low}, {high}: give a range with 1 inside, as no "
             "other rectangle can show the whole of a square."
         )
+    if augment.size and augment.size > config.data.image_size:
+        raise UserError(
+            f"augment.size is {augment.size}, more than data.image_size {config.data.image_size}: "
+            f"give a smaller one, or --config.data.image_size={augment.size}"
+        )
     if (augment.mixup or augment.cutmix) and config.data.batch_size < 2:
         name = "mixup" if augment.mixup else "cutmix"
         raise UserError(

@@ -90,6 +90,11 @@ class AugmentConfig:
     margin: float = option(
         1.0, "Decode larger by this factor, for crops and zooms to cut from.", minimum=1, maximum=4
     )
+    size: int | None = option(
+        None,
+        "Side of what training sees, pixels; less than data.image_size is faster; none: the same.",
+        minimum=8,
+    )
     brightness: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)
     contrast: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)
     saturation: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)

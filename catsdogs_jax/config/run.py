@@ -88,3 +88,8 @@ class Config:
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     records: RecordsConfig = dataclasses.field(default_factory=RecordsConfig)
+
+    @property
+    def trained_size(self) -> int:
+        """Side of the pictures that training sees, pixels; evaluation sees `data.image_size`."""
+        return self.augment.size or self.data.image_size

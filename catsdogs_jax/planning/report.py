@@ -21,7 +21,7 @@ def head(config: Config, problem: Problem, where: str) -> list[str]:
         f"pictures      {problem.train:,} to train, {problem.validation:,} to validate, "
         f"{len(task.classes):,} classes ({task.kind}), {problem.source}",
         f"run           {model.name} in {model.dtype}, {batch} pictures of "
-        f"{config.data.image_size}x{config.data.image_size} a step, "
+        f"{config.trained_size}x{config.trained_size} a step, "
         f"{_sharded(config)}, remat {config.train.remat}",
     ]
 

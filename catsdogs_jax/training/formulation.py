@@ -30,7 +30,7 @@ _PIXELS_OF_A_KERNEL_PASS = 450_000
 """Twenty pictures of 150x150. The kernels keep no activations but the pooled ones, and with many
 more pictures those outgrow the last cache: worth a trial beside the whole batch at once."""
 
-_STEP_VERSION = 2
+_STEP_VERSION = 3
 """Raise it with a change of the step that may make another formulation the fastest."""
 
 _MOST_PASSES = 32
@@ -103,11 +103,11 @@ def candidates(
         )
     found = []
     if pinned == "compiled" or (pinned == "auto" and kernels and one_cpu(sharding)):
-        few = divisor_of(batch, at_most=_PIXELS_OF_A_KERNEL_PASS / config.data.image_size**2)
+        few = divisor_of(batch, at_most=_PIXELS_OF_A_KERNEL_PASS / config.trained_size**2)
         sizes = [wanted] if wanted else sorted({few, batch})
         found += [Formulation("compiled", size) for size in sizes]
     if pinned != "compiled":
-        passes = batch if statistics else pass_size(batch, config.data.image_size, sharding, layers)
+        passes = batch if statistics else pass_size(batch, config.trained_size, sharding, layers)
         found.append(Formulation("native", wanted or passes))
     return found
 

@@ -8,6 +8,7 @@ import optax
 from flax import nnx
 
 from catsdogs_jax.config import Config
+from catsdogs_jax.errors import UserError
 from catsdogs_jax.models import build_model
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.training.distillation import Distillation, Variables
@@ -46,9 +47,12 @@ def make_recipe(
     Arguments are those of `trainer.build_trainer`.
 
     Raises:
-        UserError: The model has no blocks to compute again.
+        UserError: The model has no blocks to compute again, or takes no pictures of
+            `augment.size`.
     """
     model = abstract_model(config, preprocessing)
+    if config.augment.size:
+        _check_size(model, config, preprocessing)
     if config.train.remat == "blocks":
         check_blocks(model, config.model.name, preprocessing.image_size)
     optimizer = make_optimizer(scaled(config), plan.steps)
@@ -92,3 +96,22 @@ def _build(config: Config, preprocessing: Preprocessing, seed: int | jax.Array) 
     rngs = nnx.Rngs(jax.random.key(seed))
     size, outputs = preprocessing.image_size, preprocessing.task.outputs
     return build_model(config.model, size, outputs, rngs)
+
+
+def _check_size(model: Any, config: Config, preprocessing: Preprocessing) -> None:
+    """Checks that a model, built for `data.image_size`, takes pictures of `augment.size` too."""
+    smaller = dataclasses.replace(preprocessing, image_size=config.trained_size)
+    try:
+        same = _shapes(abstract_model(config, smaller)) == _shapes(model)
+    except UserError as error:
+        raise UserError(f"augment.size is {config.augment.size}: {error}") from error
+    if not same:
+        raise UserError(
+            f"augment.size is {config.augment.size}, but {config.model.name} takes pictures of one "
+            f"size only, data.image_size {config.data.image_size}: leave augment.size out, or "
+            "choose a model that ends in a mean over places, such as resnet_small"
+        )
+
+
+def _shapes(model: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.shape, split_model(model)[1:])

@@ -200,7 +200,7 @@ def vary(
     Args:
         config: What to vary, and how much.
         keys: What `picture_keys` returns, [B].
-        images: uint8 [B, decoded, decoded, 3], larger than the result by `config.margin`.
+        images: uint8 [B, decoded, decoded, 3], see `augment`.
         targets: float32 [B, outputs].
 
     Returns:

@@ -125,5 +125,8 @@ def test_crops_are_cut_from_pictures_decoded_with_a_margin() -> None:
     varied = np.asarray(augment(config, KEYS, IMAGES))
     assert varied.shape == (6, 8, 8, 3)
     np.testing.assert_allclose(varied.mean((1, 2)), IMAGES.mean((1, 2)), atol=12)
+    smaller = augment(dataclasses.replace(config, size=5), KEYS, IMAGES)
+    assert smaller.shape == (6, 5, 5, 3)
+    np.testing.assert_allclose(smaller.mean((1, 2)), IMAGES.mean((1, 2)), atol=12)
     cropped = augment(dataclasses.replace(config, crop=(0.3, 1.0), flip=True), KEYS, IMAGES)
     assert cropped.shape == (6, 8, 8, 3)

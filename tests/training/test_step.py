@@ -95,6 +95,36 @@ def test_the_gradient_is_that_of_the_plain_formulation(tiny: Tiny) -> None:
     )
 
 
+def test_training_sees_smaller_pictures_where_the_model_takes_any_size(tiny: Tiny) -> None:
+    small = {"name": "resnet_small", "widths": (4, 8), "depths": (1, 1), "hidden": "unset"}
+    data, augment = {"image_size": 32}, {"size": 16, "crop": (0.5, 1.0)}
+    whole, less = (
+        trainer_of(tiny(data=data, model=small, augment=augment | change))
+        for change in ({"size": 32}, {})
+    )
+    work = [trainer.train.compiled.cost_analysis() or {} for trainer in (whole, less)]
+    assert work[1]["flops"] < 0.5 * work[0]["flops"]
+    state, losses = run(less, 3)
+    assert np.isfinite(losses).all()
+    fed = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), less.abstract_eval_batch)
+    assert fed["image"].shape[1] == 32
+    less.evaluate(state.params, state.statistics, jax.device_put(fed, less.sharding.batch))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny", "convnext_tiny"])
+def test_a_model_that_cannot_take_smaller_pictures_says_so(tiny: Tiny, name: str) -> None:
+    model = {"name": name, "widths": "unset", "hidden": "unset"}
+    with pytest.raises(UserError, match=r"augment.size is 24"):
+        trainer_of(tiny(data={"image_size": 64}, model=model, augment={"size": 24}))
+
+
+def test_a_model_of_one_size_refuses_smaller_pictures_in_training(tiny: Tiny) -> None:
+    with pytest.raises(UserError, match=r"augment.size is 12, but seed_cnn takes .* one size only"):
+        trainer_of(tiny(augment={"size": 12}))
+    with pytest.raises(UserError, match="augment.size is 20, more than data.image_size 16"):
+        tiny(augment={"size": 20})
+
+
 @pytest.mark.parametrize("microbatch", [1, 2, 8])
 def test_micro_batches_do_not_change_the_losses(tiny: Tiny, microbatch: int) -> None:
     augment = {"flip": True, "zoom": (0.8, 1.2), "mixup": 0.4, "cutmix": 1.0}
