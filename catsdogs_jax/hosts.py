@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -44,7 +45,7 @@ def join(flags: argparse.Namespace) -> None:
         for flag, variable in _VARIABLES.items()
     }
     if not any(given.values()):
-        if in_cluster(os.environ):
+        if in_cluster(os.environ) or on_tpu_pod(os.environ):
             _initialize(*_told_by_the_cluster())
         return
     where, count, place = (given[flag] for flag in _FLAGS)
@@ -63,13 +64,38 @@ def join(flags: argparse.Namespace) -> None:
 def in_cluster(environment: Mapping[str, str]) -> bool:
     """Whether a scheduler started several processes, by the variables that it sets.
 
-    JAX reads their addresses from the same variables, or from the TPU's metadata server.
+    JAX reads their addresses from the same variables.
     """
     counts = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
     if any(int(environment.get(name, "1")) > 1 for name in counts):
         return True
     workers = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
     return len(workers) > 1 or "MEGASCALE_COORDINATOR_ADDRESS" in environment
+
+
+def on_tpu_pod(environment: Mapping[str, str]) -> bool:
+    """Whether this is one of several hosts of a Cloud TPU.
+
+    No variable says so there, but Google's metadata server, which JAX asks for the addresses too.
+    It is asked only where there are TPU chips.
+    """
+    if "tpu" not in environment.get("JAX_PLATFORMS", "tpu"):
+        return False
+    from jax._src import hardware_utils  # There are no public names.
+    from jax._src.clusters.cloud_tpu_cluster import GceTpuCluster
+
+    chips, _ = hardware_utils.num_available_tpu_chips_and_device_id()
+    if not chips:
+        return False
+    try:
+        return GceTpuCluster.is_env_present() and GceTpuCluster.get_process_count() > 1
+    except (OSError, RuntimeError, ValueError) as error:
+        print(
+            f"TPU chips, but no metadata of a Cloud TPU ({type(error).__name__}): taken for a host "
+            "of its own; give --coordinator, --processes and --process-id if there are others",
+            file=sys.stderr,
+        )
+        return False
 
 
 def several() -> bool:
@@ -183,9 +209,15 @@ def _told_by_the_cluster() -> tuple[Any, ...]:
     from jax._src import clusters  # There is no public name.
 
     seconds = 300  # As `jax.distributed.initialize` waits.
-    return clusters.ClusterEnv.auto_detect_unset_distributed_params(
+    found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
         None, None, None, None, None, seconds
     )
+    if found[0] is None:
+        raise UserError(
+            "a scheduler started several processes, but JAX does not know how they find each other "
+            "there: give --coordinator HOST:PORT --processes N --process-id I"
+        )
+    return found
 
 
 def _initialize(where: Any, processes: Any, process: Any, devices: Any = None) -> None:

@@ -1,7 +1,9 @@
 """Promises of runs of several processes: the same losses, one writer, one agreed stop."""
 
 import argparse
+import contextlib
 import dataclasses
+import http.server
 import json
 import os
 import re
@@ -9,13 +11,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from jax._src import hardware_utils
+from jax._src.clusters import cloud_tpu_cluster
 
 from catsdogs_jax import coordinator, hosts, peers
 from catsdogs_jax.config import Config
@@ -304,6 +309,62 @@ def test_incomplete_flags_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATSDOGS_COORDINATOR", "somewhere")
     with pytest.raises(UserError, match=r"HOST:PORT .*'coordinator': 'somewhere'"):
         hosts.join(flags_of(["--processes", "2", "--process-id", "0"]))
+
+
+@contextlib.contextmanager
+def metadata(attributes: dict[str, str]) -> Iterator[str]:
+    """A server that answers like Google's for a host of a Cloud TPU; yields its address."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = attributes.get(self.path.rpartition("/")[2])
+            self.send_response(404 if found is None else 200)
+            self.end_headers()
+            self.wfile.write((found or "").encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("chips", "workers", "platforms", "expected"),
+    [
+        (4, "a:0:10.0.0.2,b:1:10.0.0.3", "", True),
+        (4, "a:0:10.0.0.2", "", False),
+        (0, "a:0:10.0.0.2,b:1:10.0.0.3", "", False),
+        (4, "a:0:10.0.0.2,b:1:10.0.0.3", "cpu", False),
+    ],
+    ids=["pod", "one host", "no chips", "not asked for"],
+)
+def test_a_host_of_a_cloud_tpu_pod_knows_it_from_the_metadata_server(
+    monkeypatch: pytest.MonkeyPatch, chips: int, workers: str, platforms: str, expected: bool
+) -> None:
+    monkeypatch.setattr(
+        hardware_utils, "num_available_tpu_chips_and_device_id", lambda: (chips, None)
+    )
+    monkeypatch.setattr(cloud_tpu_cluster, "running_in_cloud_tpu_vm", True)
+    monkeypatch.delenv("TPU_SKIP_MDS_QUERY", raising=False)
+    attributes = {"agent-worker-number": "1", "worker-network-endpoints": workers, "tpu-env": ""}
+    with metadata(attributes) as address:
+        monkeypatch.setenv("GCE_METADATA_IP", address)
+        variables = {"JAX_PLATFORMS": platforms} if platforms else {}
+        assert hosts.on_tpu_pod(variables) is expected
+
+
+def test_tpu_chips_without_a_metadata_server_are_one_host(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hardware_utils, "num_available_tpu_chips_and_device_id", lambda: (1, None))
+    monkeypatch.setattr(cloud_tpu_cluster, "running_in_cloud_tpu_vm", True)
+    monkeypatch.delenv("TPU_SKIP_MDS_QUERY", raising=False)
+    monkeypatch.setenv("GCE_METADATA_IP", "127.0.0.1:9")
+    assert not hosts.on_tpu_pod({})
+    assert "give --coordinator" in capsys.readouterr().err
 
 
 def test_a_cluster_is_known_by_its_variables() -> None:

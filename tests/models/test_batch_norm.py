@@ -64,7 +64,7 @@ def test_evaluation_uses_the_running_statistics_to_the_bit_of_flax() -> None:
 def test_gradients_are_those_of_finite_differences() -> None:
     x, scale, bias = pictures(2, 3, 4), jnp.linspace(0.5, 2.0, CHANNELS), jnp.ones(CHANNELS)
     check_grads(
-        lambda *of: normalize(*of, 1e-3)[0],
+        lambda x, scale, bias: normalize(x, scale, bias, 1e-3)[0],
         (x, scale, bias),
         order=1,
         modes=["rev"],
