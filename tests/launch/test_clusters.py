@@ -5,8 +5,10 @@ Those that need a linter or a schema run where the dependency group `launch` is 
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,24 +71,33 @@ def test_the_dockerfile_is_clean_by_hadolint() -> None:
 FAKE_GCLOUD = """#!/bin/bash
 echo "${@:4}" >> "$LOG"
 case "$4 $*" in
+  scp*) [ "$*" = "compute tpus tpu-vm scp --zone=there --worker=all $7 pets:" ] && [ -s "$7" ] ;;
   describe*) cat "$STATE" ;;
   create*) echo READY > "$STATE" ;;
   delete*) echo NONE > "$STATE" ;;
-  ssh*catsdogs_jax.train*)
+  ssh*"uv sync"*) [ ! -e "$BROKEN" ] || { rm "$BROKEN"; exit 1; } ;;
+  ssh*"kill -TERM"*run.pid*) touch "$STOPPED" ;;
+  ssh*run.pid*catsdogs_jax.train*)
     code=$(head -1 "$CODES"); sed -i 1d "$CODES"
+    if [ "$code" = 143 ]; then
+      echo training >> "$LOG"
+      until [ -e "$STOPPED" ]; do sleep 0.1; done
+      echo saved >> "$LOG"
+    fi
     [ "$code" = 255 ] && echo PREEMPTED > "$STATE"
     exit "$code" ;;
 esac
 """
 
 
-def tpu_vm(tmp_path: Path, codes: list[int]) -> tuple[int, list[str]]:
-    """Runs the script with a gcloud that says what it is told to; returns exit code and calls."""
+def started(tmp_path: Path, codes: list[int]) -> tuple[subprocess.Popen, Path]:
+    """Starts the script with a gcloud that says what it is told to; returns the log of calls."""
     gcloud = tmp_path / "bin" / "gcloud"
     gcloud.parent.mkdir()
     gcloud.write_text(FAKE_GCLOUD)
     gcloud.chmod(0o755)
-    files = {name: tmp_path / name for name in ("LOG", "STATE", "CODES")}
+    names = ("LOG", "STATE", "CODES", "BROKEN", "STOPPED")
+    files = {name: tmp_path / name for name in names}
     files["STATE"].write_text("NONE\n")
     files["CODES"].write_text("".join(f"{code}\n" for code in codes))
     environment = {
@@ -96,8 +107,20 @@ def tpu_vm(tmp_path: Path, codes: list[int]) -> tuple[int, list[str]]:
         "PATH": f"{gcloud.parent}:{os.environ['PATH']}",
     }
     command = [str(LAUNCH / "tpu_vm.sh"), "--config", "a file.py"]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True)
-    return done.returncode, [line.split()[0] for line in files["LOG"].read_text().splitlines()]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    return process, files["LOG"]
+
+
+def tpu_vm(tmp_path: Path, codes: list[int]) -> tuple[int, list[str]]:
+    """Runs the script to its end; returns its exit code and its calls."""
+    process, log = started(tmp_path, codes)
+    return process.wait(60), calls_of(log)
+
+
+def calls_of(log: Path) -> list[str]:
+    return [line.split()[0] for line in log.read_text().splitlines() if line[:1].isalpha()]
 
 
 def test_a_tpu_that_is_pre_empted_is_made_anew_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -119,3 +142,24 @@ def test_a_run_that_fails_on_a_tpu_that_is_there_is_not_tried_for_ever(tmp_path:
     assert code == 1
     assert calls.count("create") == 1
     assert calls[-1] == "delete"
+
+
+def test_hosts_that_cannot_be_set_up_are_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "BROKEN").touch()
+    code, calls = tpu_vm(tmp_path, [0])
+    assert code == 0
+    assert calls.count("scp") == 2
+    assert calls.count("create") == 1
+
+
+def test_ctrl_c_lets_the_run_save_before_the_tpu_is_deleted(tmp_path: Path) -> None:
+    process, log = started(tmp_path, [143])
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (log.exists() and "training" in log.read_text()):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to all that it started.
+    assert process.wait(60) in (130, 143)
+    calls = calls_of(log)
+    assert calls[calls.index("saved") :].count("delete") == 1
+    assert calls.index("saved") > calls.index("training")
+    assert calls.count("create") == 1
