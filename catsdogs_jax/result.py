@@ -135,7 +135,7 @@ def _evaluations(
     """Returns the variables of a checkpoint, and what they say of each split."""
     trainer = loop.trainer
     state = loop.checkpoints.restore(step, trainer.abstract_state())
-    variables = (state.evaluated_params, state.statistics)
+    variables = (state.evaluated_params, state.evaluated_statistics)
     return variables, {
         name: evaluate(
             trainer.evaluate,

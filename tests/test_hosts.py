@@ -322,7 +322,7 @@ def metadata(attributes: dict[str, str]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write((found or "").encode())
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_: object, **__: object) -> None:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:

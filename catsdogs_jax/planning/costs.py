@@ -103,7 +103,7 @@ def read_costs(trainer: Trainer) -> Costs:
     kept = {
         "parameters": state.params,
         "optimizer": state.optimizer,
-        "average": state.average,
+        "average": (state.average, state.average_statistics),
         "statistics": state.statistics,
         "batch": dict(trainer.abstract_batch),
     }

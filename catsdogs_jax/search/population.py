@@ -176,7 +176,7 @@ class Population:
 
     def evaluate(self, split: str) -> list[dict[str, float]]:
         """Returns accuracy and loss (nats) of each member on a held-out split."""
-        params, statistics = self.state.evaluated_params, self.state.statistics
+        params, statistics = self.state.evaluated_params, self.state.evaluated_statistics
         sums = [
             self._sums(
                 self._eval_recipe,

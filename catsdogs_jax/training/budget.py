@@ -135,7 +135,7 @@ def _seconds_per_evaluation(dataset: Dataset, trainer: Trainer) -> float:
     evaluate(
         trainer.evaluate,
         state.evaluated_params,
-        state.statistics,
+        state.evaluated_statistics,
         dataset.splits["validation"],
         trainer.eval_batch,
         trainer.sharding,

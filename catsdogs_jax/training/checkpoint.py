@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
@@ -24,7 +25,7 @@ from catsdogs_jax.training.integrity import MARK, why_broken, write_manifest
 from catsdogs_jax.training.sharding import everywhere
 from catsdogs_jax.training.state import Params, TrainState
 
-_ITEMS = ("variables", "progress", "preprocessing")
+_AVERAGED = "average_statistics"
 
 
 class Checkpoints:
@@ -60,7 +61,15 @@ class Checkpoints:
             async_options=ocp.AsyncOptions(post_finalization_callback=self._write_manifest),
             cleanup_tmp_directories=not read_only,
         )
-        self._manager = ocp.CheckpointManager(self._folder, options=options, item_names=_ITEMS)
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=options,
+            item_handlers={
+                "variables": ocp.StandardCheckpointHandler(),
+                "progress": ocp.StandardCheckpointHandler(),
+                "preprocessing": ocp.JsonCheckpointHandler(),
+            },
+        )
         self._identity = None if read_only else _identity(self._folder)
 
     def __enter__(self) -> Self:
@@ -189,16 +198,20 @@ class Checkpoints:
                 than those of the run that saved.
         """
         args = ocp.args.Composite(
-            variables=ocp.args.StandardRestore(_variables(like)),
+            variables=ocp.args.StandardRestore(self._saved(step, _variables(like))),
             progress=ocp.args.StandardRestore(_progress(like)),
         )
         restored = self._manager.restore(step, args=args)
         variables, progress = restored["variables"], restored["progress"]
+        averaged = variables.get(_AVERAGED, like.average_statistics)
+        if averaged and _AVERAGED not in variables:  # A copy: steps use their buffers up.
+            averaged = jax.tree.map(jnp.copy, variables["statistics"])
         return dataclasses.replace(
             like,
             params=variables["params"],
             statistics=variables["statistics"],
             average=variables.get("average"),
+            average_statistics=averaged,
             step=progress["step"],
             optimizer=progress["optimizer"],
             sums=progress["sums"],
@@ -218,10 +231,21 @@ class Checkpoints:
         """
         like = {"params": params, "statistics": statistics}
         if average:
-            like["average"] = params
-        args = ocp.args.Composite(variables=ocp.args.StandardRestore(like))
+            like |= {"average": params, _AVERAGED: statistics}
+        args = ocp.args.Composite(variables=ocp.args.StandardRestore(self._saved(step, like)))
         variables = self._manager.restore(step, args=args)["variables"]
-        return variables["average" if average else "params"], variables["statistics"]
+        if not average:
+            return variables["params"], variables["statistics"]
+        return variables["average"], variables.get(_AVERAGED, variables["statistics"])
+
+    def _saved(self, step: int, variables: dict[str, Any]) -> dict[str, Any]:
+        """Returns those of the variables that a checkpoint has.
+
+        Early runs kept no average of the statistics, and models without statistics have none.
+        """
+        if _AVERAGED in variables and _AVERAGED not in self._manager.item_metadata(step).variables:
+            return {name: tree for name, tree in variables.items() if name != _AVERAGED}
+        return variables
 
     def preprocessing(self, step: int) -> Preprocessing:
         """Returns the preprocessing that was saved with a step."""
@@ -346,7 +370,11 @@ def _cause(error: BaseException) -> str:
 
 def _variables(state: TrainState) -> dict[str, Any]:
     variables = {"params": state.params, "statistics": state.statistics}
-    return variables if state.average is None else {**variables, "average": state.average}
+    if state.average is not None:
+        variables["average"] = state.average
+    if state.average_statistics:
+        variables[_AVERAGED] = state.average_statistics
+    return variables
 
 
 def _progress(state: TrainState) -> dict[str, Any]:

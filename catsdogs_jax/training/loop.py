@@ -214,7 +214,7 @@ class Loop:
             return evaluate(
                 self.trainer.evaluate,
                 state.evaluated_params,
-                state.statistics,
+                state.evaluated_statistics,
                 self.dataset.splits["validation"],
                 self.trainer.eval_batch,
                 self.trainer.sharding,

@@ -65,6 +65,8 @@ class TrainState:
         statistics: Other variables of the model, for example BatchNorm's running means.
         optimizer: State of the Optax transformation.
         average: Exponential moving average of the parameters; none if the run keeps none.
+        average_statistics: The same of the statistics, as those of the last parameters do not fit
+            the average of many; none likewise.
         sums: Sums over the training pictures since the last record.
         failed: bool scalar, whether a loss or gradient was not finite. The step that fails, and
             those after it, change nothing else. Not saved: what is saved has not failed.
@@ -75,6 +77,7 @@ class TrainState:
     statistics: Params
     optimizer: optax.OptState
     average: Params | None
+    average_statistics: Params | None
     sums: Sums
     failed: jax.Array
 
@@ -83,17 +86,26 @@ class TrainState:
         """The parameters that are evaluated and used to predict."""
         return self.params if self.average is None else self.average
 
+    @property
+    def evaluated_statistics(self) -> Params:
+        """The other variables that go with `evaluated_params`."""
+        return self.statistics if self.average_statistics is None else self.average_statistics
+
 
 def create_state(
     params: Params, statistics: Params, optimizer: optax.GradientTransformation, *, average: bool
 ) -> TrainState:
     """Returns the state before the first step; `average` says whether a moving average is kept."""
+    params_average, statistics_average = (
+        jax.tree.map(jnp.array, tree) if average else None for tree in (params, statistics)
+    )
     return TrainState(
         step=jnp.int32(0),
         params=params,
         statistics=statistics,
         optimizer=optimizer.init(params),
-        average=jax.tree.map(jnp.array, params) if average else None,
+        average=params_average,
+        average_statistics=statistics_average,
         sums=Sums.zero(),
         failed=jnp.bool_(False),
     )

@@ -114,12 +114,14 @@ def train_step(
     def stepped() -> TrainState:
         updates, optimizer = recipe.optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
+        moved = functools.partial(_moved_average, step=state.step, decay=recipe.average_decay)
         return TrainState(
             step=state.step + 1,
             params=params,
             statistics=statistics,
             optimizer=optimizer,
-            average=_moved_average(state, params, recipe.average_decay),
+            average=moved(state.average, params),
+            average_statistics=moved(state.average_statistics, statistics),
             sums=state.sums + sums,
             failed=state.failed,
         )
@@ -289,13 +291,20 @@ def passes(values: jax.Array, size: int) -> list[jax.Array]:
     return [values[start : start + size] for start in range(0, values.shape[0], size)]
 
 
-def _moved_average(state: TrainState, params: Params, decay: float) -> Params | None:
-    """Moves the average towards the parameters, faster at first so that it forgets the start.
+def _moved_average(
+    average: Params | None, new: Params, *, step: jax.Array, decay: float
+) -> Params | None:
+    """Moves an average towards new values, faster at first so that it forgets the start.
 
     Source: the warm-up of `tf.train.ExponentialMovingAverage(num_updates=...)`.
     """
-    if state.average is None:
+    if average is None:
         return None
-    step = state.step.astype(jnp.float32)
-    share = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda old, new: share * old + (1 - share) * new, state.average, params)
+    taken = step.astype(jnp.float32)
+    share = jnp.minimum(decay, (1.0 + taken) / (10.0 + taken))
+
+    def move(old: jax.Array, new: jax.Array) -> jax.Array:
+        # A count, or a key, has no average.
+        return share * old + (1 - share) * new if jnp.issubdtype(new, jnp.floating) else new
+
+    return jax.tree.map(move, average, new)

@@ -75,6 +75,7 @@ def test_after_a_failure_no_step_changes_anything(tiny: Tiny) -> None:
         state.statistics,
         state.optimizer,
         state.average,
+        state.average_statistics,
         state.sums,
         state.failed,
     )

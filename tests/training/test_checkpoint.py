@@ -39,6 +39,9 @@ def save_all(folder: Path, accuracies: dict[int, float | None], **options: Any) 
             checkpoints.save(state_at(step), step, PREPROCESSING, metrics)
 
 
+AVERAGES = ("average", "average_statistics")
+
+
 def test_the_latest_and_the_best_are_kept(tmp_path: Path) -> None:
     save_all(tmp_path, {1: 0.5, 2: 0.9, 3: 0.6, 4: 0.7, 5: None}, keep_latest=2)
     assert steps_in(tmp_path) == {2, 4, 5}
@@ -79,14 +82,30 @@ def test_a_checkpoint_is_restored_onto_other_devices(tmp_path: Path) -> None:
 
 def test_the_average_is_what_predicts(tmp_path: Path) -> None:
     state = state_at(1)
-    state = dataclasses.replace(state, average=jax.tree.map(lambda x: x + 100, state.params))
+    averages = (jax.tree.map(lambda x: x + 100, tree) for tree in (state.params, state.statistics))
+    state = dataclasses.replace(state, **dict(zip(AVERAGES, averages, strict=True)))
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
         checkpoints.save(state, 1, PREPROCESSING, None)
         checkpoints.wait()
         like = make_sharding(1).abstract((state.params, state.statistics))
         params, statistics = checkpoints.restore_variables(1, *like, average=True)
     np.testing.assert_array_equal(params["layer"][0], state.params["layer"][0] + 100)
+    np.testing.assert_array_equal(statistics["mean"], state.statistics["mean"] + 100)
+
+
+def test_a_checkpoint_without_averaged_statistics_gives_the_last_ones(tmp_path: Path) -> None:
+    state = dataclasses.replace(state_at(1), average_statistics=None)
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        checkpoints.save(state, 1, PREPROCESSING, None)
+        checkpoints.wait()
+    with Checkpoints(tmp_path, CheckpointConfig(), read_only=True) as checkpoints:
+        like = make_sharding(1).abstract((state.params, state.statistics))
+        _, statistics = checkpoints.restore_variables(1, *like, average=True)
+        restored = checkpoints.restore(1, make_sharding(1).abstract(state_at(1)))
     np.testing.assert_array_equal(statistics["mean"], state.statistics["mean"])
+    assert restored.average_statistics is not None
+    np.testing.assert_array_equal(restored.average_statistics["mean"], state.statistics["mean"])
+    jax.jit(lambda state: state, donate_argnums=0)(restored)  # As steps do: none lies there twice.
 
 
 def test_no_checkpoint_says_to_train_first(tmp_path: Path) -> None:

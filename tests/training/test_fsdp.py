@@ -69,7 +69,7 @@ def losses_of(trainer: Trainer) -> list[float]:
         fed = {name: jax.device_put(v, trainer.sharding.batch) for name, v in values.items()}
         state, metrics = trainer.train(state, fed)
         losses.append(float(metrics["loss"]))
-    logits, _ = trainer.evaluate(state.evaluated_params, state.statistics, fed)
+    logits, _ = trainer.evaluate(state.evaluated_params, state.evaluated_statistics, fed)
     return [*losses, *np.ravel(logits).tolist()]
 
 

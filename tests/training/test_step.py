@@ -259,6 +259,18 @@ def test_the_average_follows_the_parameters(tiny: Tiny) -> None:
     assert state.evaluated_params is state.average
 
 
+def test_the_average_has_statistics_of_its_own(tiny: Tiny) -> None:
+    small = {"name": "resnet_small", "widths": (4, 8), "depths": (1, 1), "hidden": "unset"}
+    trainer = trainer_of(tiny(model=small, train={"ema_decay": 0.999}))
+    states = [run(trainer, steps)[0] for steps in (2, 3)]
+    share = 3 / 12  # (1 + step) / (10 + step), the third step's.
+    expected = share * flat(states[0].average_statistics) + (1 - share) * flat(states[1].statistics)
+    np.testing.assert_allclose(flat(states[1].average_statistics), expected, rtol=1e-5, atol=1e-6)
+    assert states[1].evaluated_statistics is states[1].average_statistics
+    plain = run(trainer_of(tiny(model=small)), 1)[0]
+    assert plain.evaluated_statistics is plain.statistics
+
+
 @pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
 def test_smoothing_and_class_weights_change_the_loss_as_they_should(tiny: Tiny, loss: str) -> None:
     train = {"label_smoothing": 0.2, "loss": loss, "focal_gamma": 3.0}
