@@ -13,12 +13,16 @@ from catsdogs_jax.run_folder import write_json
 PARTS = ("start", "compile", "step", "data_wait", "evaluation", "checkpoint", "end")
 """start: until the first step, compilation apart; end: all that follows the last step."""
 
+NOTED_EVERY = 5.0
+"""Seconds between two notes."""
+
 
 class Goodput:
     """The account of a run, kept in its folder so that it outlives a kill.
 
-    What a killed call did after its last record is not in it; the steps among that which are
-    taken again are counted as repeated.
+    It is written down every few seconds of training (`note`) and with each checkpoint (`keep`).
+    What a killed call did after that is not in it; the steps beyond the checkpoint that the next
+    call goes on from are counted as repeated.
 
     Args:
         path: Where the account is kept.
@@ -38,6 +42,7 @@ class Goodput:
         self._open: list[str] = []
         self._since = 0.0
         self._last = 0
+        self._noted = started
 
     def begin(self, first_step: int, compiling: float) -> None:
         """Is told where this call goes on, and how many seconds it has compiled for."""
@@ -57,14 +62,20 @@ class Goodput:
             self._settle()
             self._open.pop()
 
+    def note(self, step: int, waited: float) -> None:
+        """Writes the account down if that was some seconds ago; arguments are those of `keep`."""
+        if time.perf_counter() - self._noted >= NOTED_EVERY:
+            self.keep(step, waited)
+
     def keep(self, step: int, waited: float) -> None:
         """Writes the account down after a step, so that a later call can go on from it.
 
         Args:
-            step: Finished steps.
+            step: Steps that were begun.
             waited: Seconds of this call's steps that went into waiting for data.
         """
         self._settle()
+        self._noted = time.perf_counter()
         self._seconds["step"] += self._seconds["data_wait"] - waited
         self._seconds["data_wait"] = waited
         self._taken += step - self._last

@@ -170,6 +170,7 @@ class Loop:
         for taken in range(step - steps + 1, step + 1):
             self._witness.taken(taken)
         self.checkpoints.check()
+        self.goodput.note(step, feed.waited)
         self.records.progress.step(step, feed.waited)
         measured, preprocessing = None, self.dataset.preprocessing
         if self.plan.evaluates_after(step):

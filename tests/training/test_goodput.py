@@ -59,6 +59,23 @@ def test_a_call_goes_on_with_the_account_of_the_one_before(
     assert found["share"] == pytest.approx(12 / 32)
 
 
+def test_what_a_killed_call_did_since_its_last_checkpoint_is_counted_as_repeated(
+    clock: list[float], tmp_path: Path
+) -> None:
+    path = tmp_path / "kept.json"
+    killed = Goodput(path, clock[0])
+    killed.begin(0, compiling=0)
+    with killed.spend("step"):
+        for step in range(1, 13):
+            clock[0] += 1
+            killed.note(step, 0.0)
+            if step == 4:
+                killed.keep(step, 0.0)  # The checkpoint. Notes follow after 5 more and at the end.
+    found = call(path, clock, 4, 20).summary()
+    assert found["repeated_steps"] == 9 - 4  # Of the steps beyond the last note nothing is known.
+    assert found["seconds"]["step"] == 9 + 16
+
+
 def test_a_time_that_no_call_kept_is_not_in_the_account(clock: list[float], tmp_path: Path) -> None:
     path = tmp_path / "kept.json"
     call(path, clock, 0, 10)
