@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import time
 
 from catsdogs_jax.config import Config
@@ -52,7 +53,9 @@ def plan_for_tpus(
     if costs is None or not fits(costs, chip.memory):
         changes = what_makes_it_fit(config, chip.memory, devices, compile_at, until)
         lines += report.changes(changes)
-    found = largest_batch(config, costs, chip.memory, devices, compile_at, until)
+    # Batches are shared out evenly, to the devices and to the passes of an accumulated gradient.
+    unit = math.lcm(devices, config.train.microbatch or 1)
+    found = largest_batch(config, costs, chip.memory, unit, compile_at, until)
     lines += report.largest(found, config.data.batch_size)
     if costs is not None:
         lines += _rates(config, problem, sharding, chip, costs, price)

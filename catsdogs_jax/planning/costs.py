@@ -63,9 +63,14 @@ class Costs:
     checkpoint: int
 
     @property
+    def scratch(self) -> int:
+        """Bytes of activations and scratch of the step that needs more of them."""
+        return max(self.train.temporary, self.evaluate.temporary)
+
+    @property
     def device_bytes(self) -> int:
-        """Bytes that a device needs at once in training."""
-        return sum(self.kept.values()) + self.train.temporary
+        """Bytes that a device needs at once."""
+        return sum(self.kept.values()) + self.scratch
 
 
 class TooLarge(Exception):

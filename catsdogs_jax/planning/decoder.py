@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import itertools
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from catsdogs_jax.config import Config
+from catsdogs_jax.cores import cores
 from catsdogs_jax.data.decode import decode_square, read_header
 from catsdogs_jax.data.drawn import draw
 
@@ -40,7 +40,7 @@ def measure_decoder(config: Config) -> Decoder:
     """Decodes JPEGs from memory on all cores for half a second."""
     files = [_jpeg(seed) for seed in range(_PICTURES)]
     headers = [read_header(data) for data in files]
-    cores, resize = os.cpu_count() or 1, config.data.resize
+    count, resize = cores(), config.data.resize
     size = round(config.data.image_size * config.augment.margin)
     end = time.monotonic() + _SECONDS
 
@@ -53,10 +53,10 @@ def measure_decoder(config: Config) -> Decoder:
         return 0
 
     start = time.monotonic()
-    with ThreadPoolExecutor(cores) as threads:
-        done = sum(threads.map(work, range(cores)))
+    with ThreadPoolExecutor(count) as threads:
+        done = sum(threads.map(work, range(count)))
     rate = done / (time.monotonic() - start)
-    return Decoder(rate, float(np.mean([len(data) for data in files])), cores)
+    return Decoder(rate, float(np.mean([len(data) for data in files])), count)
 
 
 def _jpeg(seed: int) -> bytes:

@@ -71,7 +71,8 @@ def duration_of(
         steps=plan.steps,
         training=plan.steps * max(step, input_step),
         evaluation=evaluations * max(held * evaluation, input_evaluation),
-        decoding=pictures / rate if kept else 0.0,
+        # Each host keeps all of them: any may be in its share of a batch.
+        decoding=pictures / decoder.pictures_per_second if kept else 0.0,
         wanted=batch / step,
         kept=kept,
         waits=input_step > step,

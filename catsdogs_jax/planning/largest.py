@@ -46,7 +46,7 @@ def largest_batch(
     config: Config,
     first: Costs | None,
     room: float,
-    devices: int,
+    unit: int,
     compile_at: Compile,
     until: float,
 ) -> Largest:
@@ -56,24 +56,25 @@ def largest_batch(
         config: The run; its batch is where the search begins.
         first: Its costs; none: the compiler refused it.
         room: Bytes of a device's memory.
-        devices: The batch is a multiple of this.
+        unit: The batch is a multiple of this.
         compile_at: Returns the costs of a config, or raises `TooLarge`.
         until: Value of `time.monotonic` after which no further batch is compiled.
     """
-    unit = config.data.batch_size // devices
-    low, high = (unit, None) if first is not None and fits(first, room) else (0, unit)
+    count = config.data.batch_size // unit
+    low, high = (count, None) if first is not None and fits(first, room) else (0, count)
     grown = first.train.temporary + first.kept["batch"] if first is not None else 0
-    guess = int(unit * (room - first.device_bytes + grown) / max(grown, 1)) if first else unit // 2
+    free = room - first.device_bytes + grown if first is not None else 0
+    guess = int(count * free / max(grown, 1)) if first is not None else count // 2
     while time.monotonic() < until and (high is None or high - low > max(1, low // _RESOLUTION)):
         # A guess from the memory of the first batch, then doubling or halving of the interval.
         between = 2 * low if high is None else (low + high) // 2
         inside = low < guess and (high is None or guess < high)
         tried, guess = (guess if inside else between), 0
-        if _fits(with_batch(config, tried * devices), room, compile_at):
+        if _fits(with_batch(config, tried * unit), room, compile_at):
             low = tried
         else:
             high = tried
-    return Largest(low * devices, None if high is None else high * devices)
+    return Largest(low * unit, None if high is None else high * unit)
 
 
 def mends(config: Config, devices: int) -> Iterator[tuple[str, Config]]:

@@ -30,7 +30,7 @@ def memory(costs: Costs, room: float) -> list[str]:
     """Returns whether a run fits, and what takes the memory of a device."""
     needed = costs.device_bytes
     verdict = "fits" if needed <= room else "DOES NOT FIT"
-    parts = {**costs.kept, "activations and scratch": costs.train.temporary}
+    parts = {**costs.kept, "activations and scratch": costs.scratch}
     words = ", ".join(f"{name} {amount(size)}" for name, size in parts.items())
     return [
         f"memory        {verdict}: {amount(needed)} of {amount(room)} of a device "

@@ -147,6 +147,10 @@ def test_the_slower_of_step_and_input_sets_the_time() -> None:
     assert flowing.evaluation == pytest.approx(2 * 20 * 0.1)
     four = duration_of(config, PROBLEM, course, 0.1, 0.1, slow, 40)
     assert four.training == pytest.approx(160 * 0.1)
+    kept = config_of(data={"cache_mb": 10**6, "batch_size": 100})
+    for hosts in (1, 40):  # Each decodes all.
+        spent = duration_of(kept, PROBLEM, course, 0.1, 0.1, slow, hosts)
+        assert spent.decoding == pytest.approx((PROBLEM.train + PROBLEM.validation) / 50)
     cost = report.length(flowing, config, 8, 1.2, "measured")[0]
     assert f"cost {1.2 * 8 * flowing.total / 3600:,.2f}" in cost
 
