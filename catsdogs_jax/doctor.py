@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catsdogs_jax import __version__, cli, runtime
+from catsdogs_jax.cores import cores
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow")
 _LEAST_MEMORY, _LEAST_DISK = 4 * 2**30, 5 * 2**30
@@ -60,7 +61,7 @@ def _devices() -> tuple[list[tuple[str, str]], list[str]]:
 
 def _memory() -> tuple[list[tuple[str, str]], list[str]]:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    facts = [("processors", str(os.cpu_count())), ("memory", _gibibytes(total))]
+    facts = [("processors", str(cores())), ("memory", _gibibytes(total))]
     if total < _LEAST_MEMORY:
         return facts, [f"{_gibibytes(total)} of memory is little: try --config.data.cache_mb=0"]
     return facts, []

@@ -53,12 +53,13 @@ def on_disk(pictures: PictureSet, budget: int) -> PictureSet:
 
     try:
         make_once(folder, {"key": key}, fill)
-    except OSError:  # Full, or not ours to write: pictures are read from their own files.
+        os.utime(folder)  # It is the one used last.
+        decoded = np.memmap(folder / _PIXELS, np.uint8, "r", shape=shape)
+    except OSError:
+        # Full, not ours to write, or another process has made room: pictures are read from their
+        # own files.
         return pictures
-    os.utime(folder)  # It is the one used last.
-    return dataclasses.replace(
-        pictures, cache=np.memmap(folder / _PIXELS, np.uint8, "r", shape=shape)
-    )
+    return dataclasses.replace(pictures, cache=decoded)
 
 
 def _make_room(parent: Path, needed: int, budget: int) -> bool:

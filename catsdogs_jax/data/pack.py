@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import catsdogs_jax
+from catsdogs_jax.cores import cores
 from catsdogs_jax.data.containers import Container
 from catsdogs_jax.data.listing import Listing
 from catsdogs_jax.data.manifest import ScannedListing, scan_listing
@@ -71,7 +72,7 @@ class LocalCrew:
     """
 
     def __init__(self, workers: int | None = None):
-        self._workers = workers or os.cpu_count() or 1
+        self._workers = workers or cores()
 
     def scan(self, root: Path, files: Sequence[str]) -> Iterable[Scanned | str]:
         """Reads what is new or has changed."""

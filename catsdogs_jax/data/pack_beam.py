@@ -12,6 +12,7 @@ import importlib
 import json
 import re
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,9 @@ def _scan_block(root: str, folder: str, block: tuple[int, int]) -> None:
         stream.seek(start)
         files = json.loads(stream.read(size))
     results = packed(scan_files(Path(root) / file for file in files))
-    draft = Path(folder) / f".{start}"
-    draft.write_bytes(results)  # Renamed, as a runner may do the same element twice.
+    # Renamed, and of a name of its own, as a runner may do the same element twice at once.
+    draft = Path(folder) / f".{start}.{uuid.uuid4().hex}"
+    draft.write_bytes(results)
     draft.replace(Path(folder) / str(start))
 
 
@@ -112,7 +114,7 @@ def _rows_file(job: Job) -> Path:
 def _store_rows(job: Job) -> tuple[Job, int]:
     """Writes classes and rows of a shard beside it; returns the job without them, and how many."""
     path = _rows_file(job)
-    draft = path.with_suffix(".draft")
+    draft = path.with_suffix(f".{uuid.uuid4().hex}.draft")
     with draft.open("w", encoding="ascii") as stream:
         stream.writelines(json.dumps(line) + "\n" for line in (list(job.classes), *job.rows))
     draft.replace(path)  # Workers of a call that was killed may still read the one before.

@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import functools
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from catsdogs_jax.cores import cores
 from catsdogs_jax.data.columns import Lists
 from catsdogs_jax.data.contents import changed, far, read_picture
 from catsdogs_jax.data.decode import BadPicture, decode_square
@@ -32,7 +32,7 @@ EVERYWHERE = slice(None)
 _BATCHES_DECODED_AT_ONCE = 2
 _DECODED_AT_ONCE = 64
 _ALIGNMENT = 64
-_THREADS = os.cpu_count() or 1
+_THREADS = cores()
 _WAITING_THREADS = 32
 
 

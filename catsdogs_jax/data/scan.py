@@ -1,7 +1,6 @@
 """Opens every listed picture once and writes down what it is, or why it cannot be used."""
 
 import hashlib
-import os
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -9,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+from catsdogs_jax.cores import cores
 from catsdogs_jax.data.decode import BadPicture, decode, jpeg_ratio, read_header
 from catsdogs_jax.data.perceptual import perceptual_hash
 from catsdogs_jax.data.pictures import Scanned
@@ -61,7 +61,7 @@ def read_file(path: Path) -> bytes:
 
 def scan_files(paths: Iterable[Path]) -> Iterator[Scanned | str]:
     """Yields `scan_file` of each path, in order, on all cores and with bounded memory."""
-    workers = os.cpu_count() or 1
+    workers = cores()
     remaining = iter(paths)
     waiting: deque[Future[list[Scanned | str]]] = deque()
     with ThreadPoolExecutor(workers) as pool:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
@@ -95,7 +96,8 @@ def write_shard(job: Job) -> dict[str, Any]:
     """
     if (done := _finished(job)) is not None:
         return done
-    draft = job.folder / f".{job.name}.draft"
+    # Of a name of its own: a Beam runner may do the same job twice at once.
+    draft = job.folder / f".{job.name}.{uuid.uuid4().hex}.draft"
     rows = _write_records(job, draft)
     _verify(job, draft, rows)
     _settle(draft, job.folder / job.name)
@@ -143,7 +145,6 @@ def _settle(draft: Path, path: Path) -> None:
 
 
 def _write_records(job: Job, path: Path) -> list[Row]:
-    path.unlink(missing_ok=True)
     index = {name: number for number, name in enumerate(job.classes)}
     rows = []
     with _one_line(job):

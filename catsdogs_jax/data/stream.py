@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from catsdogs_jax.cores import cores
 from catsdogs_jax.data.decode import BadPicture, decode_square, read_header
 from catsdogs_jax.data.pipeline import Batch, aligned_empty
 from catsdogs_jax.data.remote import is_url, read_url
@@ -18,7 +18,7 @@ from catsdogs_jax.data.scan import read_file
 from catsdogs_jax.preprocessing import Preprocessing
 
 _BLOCKS_DECODED_AT_ONCE = 2
-_THREADS = os.cpu_count() or 1
+_THREADS = cores()
 _FETCHERS = 32
 """Files that are fetched from a store at once: each is waited for, none needs a core."""
 

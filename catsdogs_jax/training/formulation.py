@@ -15,6 +15,7 @@ from typing import Any, Literal
 import jax
 
 from catsdogs_jax.config import Config
+from catsdogs_jax.cores import cores
 from catsdogs_jax.data.places import cache_folder
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.kernels.emitter import host
@@ -144,7 +145,7 @@ class MachineMemory:
             name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "llvmlite")
         }
         step = {
-            "machine": [*host(), os.cpu_count()],
+            "machine": [*host(), cores()],
             "versions": {"step": _STEP_VERSION, **versions},
             "model": dataclasses.asdict(config.model),
             "augment": dataclasses.asdict(config.augment),

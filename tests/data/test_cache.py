@@ -2,11 +2,13 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from catsdogs_jax.config import DataConfig
 from catsdogs_jax.data.cache import on_disk
 from catsdogs_jax.data.manifest import Manifest, build_manifest
 from catsdogs_jax.data.pipeline import PictureSet
-from catsdogs_jax.data.places import cache_folder
+from catsdogs_jax.data.places import cache_folder, make_once
 from catsdogs_jax.data.sources import list_folder
 from catsdogs_jax.preprocessing import Preprocessing
 
@@ -133,3 +135,16 @@ def test_two_that_decode_at_once_both_end_well(manifest: Manifest) -> None:
     for cache in found:
         np.testing.assert_array_equal(cache, found[0])
     assert len(kept()) == 1
+
+
+def test_a_cache_that_another_process_removes_at_once_is_none(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = make_once
+
+    def made_and_removed(folder: Path, *of: Any) -> Path:
+        shutil.rmtree(real(folder, *of))
+        return folder
+
+    monkeypatch.setattr("catsdogs_jax.data.cache.make_once", made_and_removed)
+    assert on_disk(pictures(manifest), LARGE).cache is None
