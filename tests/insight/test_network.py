@@ -87,7 +87,17 @@ def test_features_are_what_the_last_stage_is_given_whatever_the_batch() -> None:
     np.testing.assert_allclose(features, model.logits(images), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", model_names())
+OTHER_SIZES = {"resnet34", "resnet50", "efficientnet_lite1", "efficientnet_lite2", "vit_small"}
+"""Of families that another name stands for."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if name in OTHER_SIZES else [])
+        for name in model_names()
+    ],
+)
 def test_every_registered_model_has_features_and_a_heat_map(name: str) -> None:
     config = ModelConfig(name=name)
     model = network(build_model(config, SIZE, 1, nnx.Rngs(0)), "binary", 2)
