@@ -1,4 +1,12 @@
-"""From scratch."""
+"""From scratch: a small ResNet that has seen nothing but the pictures it is given.
+
+    python -m catsdogs_jax.train --config configs/scratch.py --config.data.dir=PHOTOS
+
+Not good enough yet: 87.7 % of 600 validation photographs of cats and dogs after 2,000 to train on
+(95 % interval 84.8 to 90.1 %, one seed, 2 cores of an AMD EPYC with AVX-512, jax 0.10.2), measured
+before BatchNorm's statistics were averaged with the parameters. docs/accuracy.md has what else was
+tried. Fine-tuning (configs/finetune.py) is far better, and takes minutes.
+"""
 
 import ml_collections
 
@@ -6,18 +14,11 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
     """Returns what differs from the defaults of catsdogs_jax.config."""
     config = ml_collections.ConfigDict()
-    config.data = {
-        "source": "folder",
-        "dir": "",
-        "image_size": 128,
-        "resize": "stretch",
-        "batch_size": 64,
-    }
+    config.data = {"source": "folder", "dir": "", "image_size": 128, "batch_size": 64}
     config.model = {"name": "resnet_small"}
     config.augment = {
         "flip": True,
         "crop": (0.25, 1.0),
-        "size": 96,
         "rotate": 10.0,
         "brightness": 0.4,
         "contrast": 0.4,
@@ -25,10 +26,10 @@ def get_config() -> ml_collections.ConfigDict:
         "erase": 0.25,
         "mixup": 0.2,
         "cutmix": 1.0,
-        "mix_probability": 1.0,
+        "mix_probability": 0.5,
     }
     config.train = {
-        "epochs": 100,
+        "epochs": 150,
         "optimizer": "adamw",
         "learning_rate": 2e-3,
         "schedule": "one_cycle",
@@ -37,5 +38,5 @@ def get_config() -> ml_collections.ConfigDict:
         "label_smoothing": 0.1,
         "ema_decay": 0.998,
     }
-    config.eval = {"every_epochs": 10, "batch_size": 40, "mirror": True}
+    config.eval = {"every_epochs": 5, "batch_size": 40, "mirror": True}
     return config
