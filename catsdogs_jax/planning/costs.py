@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from catsdogs_jax.config import Config
+from catsdogs_jax.models.summary import multiply_adds
 from catsdogs_jax.planning.chips import Chip
 from catsdogs_jax.planning.collectives import Collective, read_collectives
 from catsdogs_jax.planning.problem import Problem
@@ -115,7 +116,7 @@ def read_costs(trainer: Trainer) -> Costs:
     whole = sum(_whole_bytes(leaf) for leaf in jax.tree.leaves(state))
     return Costs(
         kept={name: device_bytes(tree) for name, tree in kept.items() if jax.tree.leaves(tree)},
-        train=_step_costs(trainer.train, devices),
+        train=_all_passes(trainer, _step_costs(trainer.train, devices)),
         evaluate=_step_costs(trainer.evaluate, devices),
         checkpoint=whole,
     )
@@ -158,6 +159,24 @@ def _step_costs(step: CompiledStep, devices: int) -> StepCosts:
         temporary=memory.temp_size_in_bytes if memory is not None else 0,
         collectives=read_collectives(step.compiled.as_text() or "", devices),
     )
+
+
+def _all_passes(trainer: Trainer, once: StepCosts) -> StepCosts:
+    """Returns the costs of a step whose gradient is accumulated in a loop.
+
+    The compiler counts the body of a loop once. Operations of a pass are three times those of its
+    forward products, which is hand counting, but for those within a few percent; bytes are taken
+    to be in proportion. The exchange of gradients it moves out of the loop by itself.
+    """
+    recipe, batch = trainer.recipe, trainer.abstract_batch["image"].shape[0]
+    further = batch // recipe.microbatch - 1
+    if not (recipe.looped and further and once.flops):
+        return once
+    size = recipe.augment.size or recipe.preprocessing.image_size
+    work = multiply_adds(trainer.model, size) * recipe.microbatch / trainer.sharding.device_count
+    flops = 3 * 2 * work * further
+    accessed = once.accessed * (1 + flops / once.flops)
+    return dataclasses.replace(once, flops=once.flops + flops, accessed=accessed)
 
 
 def _too_large(error: Exception) -> Exception:

@@ -235,6 +235,17 @@ def test_memory_and_operations_of_a_resnet_50_are_those_of_a_hand_count() -> Non
     assert evaluation == pytest.approx(a_device, rel=0.03)
 
 
+@pytest.mark.usefixtures("tpu_compiler")
+def test_all_passes_of_an_accumulated_gradient_are_counted() -> None:
+    flops = []
+    for microbatch in (32, 8):
+        config = config_of(data={"batch_size": 32}, train={"microbatch": microbatch})
+        flops.append(
+            compile_costs(config, PROBLEM, absent_tpus("v5e:2x4", config.mesh)).train.flops
+        )
+    assert flops[1] == pytest.approx(flops[0], rel=0.1)
+
+
 def resnet50_by_hand() -> tuple[int, int, int]:
     """Returns weights, values of norms and bias, and products a picture of 224, for one output."""
     kernels = [(112, 7 * 7 * 3, 64)]  # Side of the output, inputs of a sum, outputs.
