@@ -108,7 +108,12 @@ def started(tmp_path: Path, codes: list[int]) -> tuple[subprocess.Popen, Path]:
     }
     command = [str(LAUNCH / "tpu_vm.sh"), "--config", "a file.py"]
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        # A shell that runs the tests in the background has them ignore it, and so all they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     return process, files["LOG"]
 
