@@ -79,7 +79,7 @@ def on_tpu_pod(environment: Mapping[str, str]) -> bool:
     No variable says so there, but Google's metadata server, which JAX asks for the addresses too.
     It is asked only where there are TPU chips.
     """
-    if "tpu" not in environment.get("JAX_PLATFORMS", "tpu"):
+    if "tpu" not in (environment.get("JAX_PLATFORMS") or "tpu"):
         return False
     from jax._src import hardware_utils  # There are no public names.
     from jax._src.clusters.cloud_tpu_cluster import GceTpuCluster

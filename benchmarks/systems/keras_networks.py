@@ -22,7 +22,7 @@ def seed_cnn(size: int) -> Any:
 
 
 def resnet18(size: int) -> Any:
-    """Returns torchvision's ResNet-18 with one logit."""
+    """Returns torchvision's ResNet-18 with one logit, but for Keras's padding and epsilon."""
     inputs = keras.Input((size, size, 3))
     x = layers.ReLU()(_conv_norm(inputs, 64, 7, 2))
     x = layers.MaxPooling2D(3, 2, padding="same")(x)
@@ -63,11 +63,11 @@ def _inverted(x: Any, kernel: int, stride: int, factor: int, width: int) -> Any:
     channels = x.shape[-1]
     y = layers.ReLU(6)(_conv_norm(x, channels * factor, 1)) if factor > 1 else x
     y = layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False)(y)
-    y = layers.ReLU(6)(layers.BatchNormalization(epsilon=1e-3)(y))
+    y = layers.ReLU(6)(layers.BatchNormalization()(y))
     y = _conv_norm(y, width, 1)
     return layers.add([x, y]) if stride == 1 and channels == width else y
 
 
 def _conv_norm(x: Any, width: int, kernel: int, stride: int = 1) -> Any:
     x = layers.Conv2D(width, kernel, stride, padding="same", use_bias=False)(x)
-    return layers.BatchNormalization(epsilon=1e-5)(x)
+    return layers.BatchNormalization()(x)

@@ -53,7 +53,8 @@ def on_disk(pictures: PictureSet, budget: int) -> PictureSet:
 
     try:
         make_once(folder, {"key": key}, fill)
-        os.utime(folder)  # It is the one used last.
+        with contextlib.suppress(PermissionError):  # Another's, which we may read.
+            os.utime(folder)  # It is the one used last.
         decoded = np.memmap(folder / _PIXELS, np.uint8, "r", shape=shape)
     except OSError:
         # Full, not ours to write, or another process has made room: pictures are read from their

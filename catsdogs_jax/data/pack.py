@@ -140,6 +140,8 @@ def pack(
         if not (draft / _PLAN).is_file() or (draft / _PLAN).read_text() != plan:
             _empty(draft)
             (draft / _PLAN).write_text(plan)
+        for path in draft.glob(".*.draft"):  # Of a call that was killed.
+            path.unlink()
         jobs = list(_jobs(listing.root, draft, rows, classes, options))
         facts = crew.write(jobs)
         index = _index(listing, scanned, options, classes, rows, facts, plan)

@@ -114,7 +114,7 @@ def _rows_file(job: Job) -> Path:
 def _store_rows(job: Job) -> tuple[Job, int]:
     """Writes classes and rows of a shard beside it; returns the job without them, and how many."""
     path = _rows_file(job)
-    draft = path.with_suffix(f".{uuid.uuid4().hex}.draft")
+    draft = path.with_suffix(".draft")
     with draft.open("w", encoding="ascii") as stream:
         stream.writelines(json.dumps(line) + "\n" for line in (list(job.classes), *job.rows))
     draft.replace(path)  # Workers of a call that was killed may still read the one before.

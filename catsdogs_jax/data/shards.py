@@ -98,6 +98,13 @@ def write_shard(job: Job) -> dict[str, Any]:
         return done
     # Of a name of its own: a Beam runner may do the same job twice at once.
     draft = job.folder / f".{job.name}.{uuid.uuid4().hex}.draft"
+    try:
+        return _written(job, draft)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _written(job: Job, draft: Path) -> dict[str, Any]:
     rows = _write_records(job, draft)
     _verify(job, draft, rows)
     _settle(draft, job.folder / job.name)

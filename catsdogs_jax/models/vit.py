@@ -140,6 +140,9 @@ class VisionTransformer(nnx.Module):
         UserError: The patch does not divide the picture, or the width has no whole heads.
     """
 
+    one_size = True
+    """Its places are known by number: on another grid it is another network."""
+
     def __init__(self, config: ModelConfig, *, image_size: int, outputs: int, rngs: nnx.Rngs):
         dtype, patch = jnp.dtype(config.dtype), config.patch or _PATCH
         widths, depths = config.widths or (_WIDTHS[config.name],), config.depths or (_DEPTH,)

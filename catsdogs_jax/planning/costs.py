@@ -164,9 +164,10 @@ def _step_costs(step: CompiledStep, devices: int) -> StepCosts:
 def _all_passes(trainer: Trainer, once: StepCosts) -> StepCosts:
     """Returns the costs of a step whose gradient is accumulated in a loop.
 
-    The compiler counts the body of a loop once. Operations of a pass are three times those of its
-    forward products, which is hand counting, but for those within a few percent; bytes are taken
-    to be in proportion. The exchange of gradients it moves out of the loop by itself.
+    The compiler counts the body of a loop once. The operations of a further pass are counted by
+    hand: three times the products of the forward pass, or four if it is computed again; bytes are
+    taken to be in proportion. The exchange of gradients XLA moves out of the loop by itself;
+    parameters that FSDP gathers in each pass are counted once.
     """
     recipe, batch = trainer.recipe, trainer.abstract_batch["image"].shape[0]
     further = batch // recipe.microbatch - 1
@@ -174,7 +175,8 @@ def _all_passes(trainer: Trainer, once: StepCosts) -> StepCosts:
         return once
     size = recipe.augment.size or recipe.preprocessing.image_size
     work = multiply_adds(trainer.model, size) * recipe.microbatch / trainer.sharding.device_count
-    flops = 3 * 2 * work * further
+    times = 4 if recipe.remat == "blocks" else 3
+    flops = times * 2 * work * further
     accessed = once.accessed * (1 + flops / once.flops)
     return dataclasses.replace(once, flops=once.flops + flops, accessed=accessed)
 

@@ -44,7 +44,9 @@ def announce(
     )
     write_text(folder.path / "parameters.txt", overview + "\n")
     total = parameter_overview.count_parameters(trainer.abstract_state().params)
-    work = multiply_adds(trainer.model, trainer.recipe.preprocessing.image_size)
+    recipe = trainer.recipe
+    size = recipe.augment.size or recipe.preprocessing.image_size
+    work = multiply_adds(trainer.model, size)
     print(f"model     {describe_size(total, work)}, see {folder.path / 'parameters.txt'}")
     print(f"step      {trainer.formulation}{_how_many(trainer)}")
     steps = trainer.programs if plan.steps else [trainer.evaluate]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from catsdogs_jax import hosts
+from catsdogs_jax.errors import UserError
 from catsdogs_jax.run_folder import write_json
 
 PARTS = ("start", "compile", "step", "data_wait", "evaluation", "checkpoint", "end")
@@ -63,9 +64,13 @@ class Goodput:
             self._open.pop()
 
     def note(self, step: int, waited: float) -> None:
-        """Writes the account down if that was some seconds ago; arguments are those of `keep`."""
+        """Writes the account down if that was some seconds ago; arguments are those of `keep`.
+
+        A disk that has no room for it just now is not worth the run.
+        """
         if time.perf_counter() - self._noted >= NOTED_EVERY:
-            self.keep(step, waited)
+            with contextlib.suppress(OSError, UserError):
+                self.keep(step, waited)
 
     def keep(self, step: int, waited: float) -> None:
         """Writes the account down after a step, so that a later call can go on from it.

@@ -102,7 +102,8 @@ def _check_size(model: Any, config: Config, preprocessing: Preprocessing) -> Non
     """Checks that a model, built for `data.image_size`, takes pictures of `augment.size` too."""
     smaller = dataclasses.replace(preprocessing, image_size=config.trained_size)
     try:
-        same = _shapes(abstract_model(config, smaller)) == _shapes(model)
+        same = not getattr(model, "one_size", False)
+        same &= _shapes(abstract_model(config, smaller)) == _shapes(model)
     except UserError as error:
         raise UserError(f"augment.size is {config.augment.size}: {error}") from error
     if not same:

@@ -71,13 +71,16 @@ def test_the_dockerfile_is_clean_by_hadolint() -> None:
 FAKE_GCLOUD = """#!/bin/bash
 echo "${@:4}" >> "$LOG"
 case "$4 $*" in
-  scp*) [ "$*" = "compute tpus tpu-vm scp --zone=there --worker=all $7 pets:" ] && [ -s "$7" ] ;;
+  scp*)
+    [ ! -e "$SLOW" ] || sleep 2
+    wanted="compute tpus tpu-vm scp --zone=there --worker=all $7 pets:"
+    [ "$*" = "$wanted" ] && [ -s "$7" ] ;;
   describe*) cat "$STATE" ;;
   create*) echo READY > "$STATE" ;;
   delete*) echo NONE > "$STATE" ;;
   ssh*"uv sync"*) [ ! -e "$BROKEN" ] || { rm "$BROKEN"; exit 1; } ;;
-  ssh*"kill -TERM"*run.pid*) touch "$STOPPED" ;;
-  ssh*run.pid*catsdogs_jax.train*)
+  ssh*seq*"pkill -TERM"*) touch "$STOPPED" ;;
+  ssh*run.pid*"exec .venv/bin/python -m catsdogs_jax.train"*)
     code=$(head -1 "$CODES"); sed -i 1d "$CODES"
     if [ "$code" = 143 ]; then
       echo training >> "$LOG"
@@ -96,7 +99,7 @@ def started(tmp_path: Path, codes: list[int]) -> tuple[subprocess.Popen, Path]:
     gcloud.parent.mkdir()
     gcloud.write_text(FAKE_GCLOUD)
     gcloud.chmod(0o755)
-    names = ("LOG", "STATE", "CODES", "BROKEN", "STOPPED")
+    names = ("LOG", "STATE", "CODES", "BROKEN", "STOPPED", "SLOW")
     files = {name: tmp_path / name for name in names}
     files["STATE"].write_text("NONE\n")
     files["CODES"].write_text("".join(f"{code}\n" for code in codes))
@@ -157,14 +160,28 @@ def test_hosts_that_cannot_be_set_up_are_tried_again(tmp_path: Path) -> None:
     assert calls.count("create") == 1
 
 
+def pressed(process: subprocess.Popen, log: Path, at: str) -> int:
+    """Presses Ctrl-C when a call is in the log, as a terminal does: for all but other sessions."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (log.exists() and at in log.read_text()):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    return process.wait(60)
+
+
 def test_ctrl_c_lets_the_run_save_before_the_tpu_is_deleted(tmp_path: Path) -> None:
     process, log = started(tmp_path, [143])
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not (log.exists() and "training" in log.read_text()):
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to all that it started.
-    assert process.wait(60) in (130, 143)
+    assert pressed(process, log, "training") == 143
     calls = calls_of(log)
     assert calls[calls.index("saved") :].count("delete") == 1
     assert calls.index("saved") > calls.index("training")
     assert calls.count("create") == 1
+
+
+def test_ctrl_c_before_the_run_ends_it_at_once_and_deletes_the_tpu(tmp_path: Path) -> None:
+    (tmp_path / "SLOW").touch()
+    process, log = started(tmp_path, [143])
+    assert pressed(process, log, "scp") == 130
+    calls = calls_of(log)
+    assert "training" not in calls
+    assert calls[-1] == "delete"
