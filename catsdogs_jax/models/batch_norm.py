@@ -51,7 +51,6 @@ class BatchNorm(nnx.BatchNorm):
             dtype=dtype,
             rngs=rngs,
         )
-        self.type = dtype
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, x: jax.Array, *, training: bool
@@ -65,7 +64,7 @@ class BatchNorm(nnx.BatchNorm):
         """
         assert self.scale is not None
         assert self.bias is not None
-        x, scale, bias = x.astype(self.type), self.scale[...], self.bias[...]
+        x, scale, bias = x.astype(self.dtype), self.scale[...], self.bias[...]
         if not training:
             inverse = lax.rsqrt(self.var[...] + self.epsilon)
             return _scaled(x, self.mean[...], inverse * scale, bias)

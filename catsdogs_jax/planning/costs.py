@@ -173,10 +173,10 @@ def _all_passes(trainer: Trainer, once: StepCosts) -> StepCosts:
     further = batch // recipe.microbatch - 1
     if not (recipe.looped and further and once.flops):
         return once
-    size = recipe.augment.size or recipe.preprocessing.image_size
-    work = multiply_adds(trainer.model, size) * recipe.microbatch / trainer.sharding.device_count
-    times = 4 if recipe.remat == "blocks" else 3
-    flops = times * 2 * work * further
+    pictures = recipe.microbatch / trainer.sharding.device_count
+    products = 4 if recipe.remat == "blocks" else 3
+    work = 2 * products * multiply_adds(trainer.model, recipe.trained_size)
+    flops = work * pictures * further
     accessed = once.accessed * (1 + flops / once.flops)
     return dataclasses.replace(once, flops=once.flops + flops, accessed=accessed)
 

@@ -38,7 +38,7 @@ def with_batch(config: Config, batch: int) -> Config:
 
 
 def fits(costs: Costs, room: float) -> bool:
-    """Whether a device with this much memory can take the training step."""
+    """Whether a device with this much memory can take both steps."""
     return costs.device_bytes <= room
 
 

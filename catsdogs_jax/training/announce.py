@@ -44,9 +44,7 @@ def announce(
     )
     write_text(folder.path / "parameters.txt", overview + "\n")
     total = parameter_overview.count_parameters(trainer.abstract_state().params)
-    recipe = trainer.recipe
-    size = recipe.augment.size or recipe.preprocessing.image_size
-    work = multiply_adds(trainer.model, size)
+    work = multiply_adds(trainer.model, trainer.recipe.trained_size)
     print(f"model     {describe_size(total, work)}, see {folder.path / 'parameters.txt'}")
     print(f"step      {trainer.formulation}{_how_many(trainer)}")
     steps = trainer.programs if plan.steps else [trainer.evaluate]

@@ -102,11 +102,10 @@ def _check_size(model: Any, config: Config, preprocessing: Preprocessing) -> Non
     """Checks that a model, built for `data.image_size`, takes pictures of `augment.size` too."""
     smaller = dataclasses.replace(preprocessing, image_size=config.trained_size)
     try:
-        same = not getattr(model, "one_size", False)
-        same &= _shapes(abstract_model(config, smaller)) == _shapes(model)
+        other = _shapes(abstract_model(config, smaller)) != _shapes(model)
     except UserError as error:
         raise UserError(f"augment.size is {config.augment.size}: {error}") from error
-    if not same:
+    if other or getattr(model, "one_size", False):
         raise UserError(
             f"augment.size is {config.augment.size}, but {config.model.name} takes pictures of one "
             f"size only, data.image_size {config.data.image_size}: leave augment.size out, or "

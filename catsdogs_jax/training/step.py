@@ -86,6 +86,11 @@ class Recipe:
     remat: Remat = "none"
     gather: Callable[[Params], Params] | None = None
 
+    @property
+    def trained_size(self) -> int:
+        """Side of the pictures that training sees, pixels; see `Config.trained_size`."""
+        return self.augment.size or self.preprocessing.image_size
+
 
 def train_step(
     recipe: Recipe, state: TrainState, batch: Batch, teacher: Variables | None = None
