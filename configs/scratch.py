@@ -2,10 +2,8 @@
 
     python -m catsdogs_jax.train --config configs/scratch.py --config.data.dir=PHOTOS
 
-Not good enough yet: 87.7 % of 600 validation photographs of cats and dogs after 2,000 to train on
-(95 % interval 84.8 to 90.1 %, one seed, 2 cores of an AMD EPYC with AVX-512, jax 0.10.2), measured
-before BatchNorm's statistics were averaged with the parameters. docs/accuracy.md has what else was
-tried. Fine-tuning (configs/finetune.py) is far better, and takes minutes.
+Not measured to its end on this code; what was tried, docs/accuracy.md says. Fine-tuning
+(configs/finetune.py) is far better, and takes minutes.
 """
 
 import ml_collections
