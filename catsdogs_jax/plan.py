@@ -31,6 +31,10 @@ def main(argv: Sequence[str]) -> None:
     budget = parse_duration(flags.budget) if flags.budget else None
     problem = problem_of(config, flags.pictures, flags.classes)
     runtime.start()
+    if flags.slices < 1 or (flags.slices > 1 and flags.topology in ("local", "cpu")):
+        raise UserError(
+            f"--slices {flags.slices} --topology {flags.topology}: slices are of TPUs, 1 or more"
+        )
     if flags.topology in ("local", "cpu"):
         from catsdogs_jax.planning.here import plan_for_here
 
@@ -44,7 +48,9 @@ def main(argv: Sequence[str]) -> None:
 
         # What is compiled for devices that are not there cannot be read back from the cache.
         jax.config.update("jax_enable_compilation_cache", False)
-        lines = plan_for_tpus(config, problem, flags.topology, flags.price, flags.seconds)
+        lines = plan_for_tpus(
+            config, problem, flags.topology, flags.price, flags.seconds, flags.slices
+        )
     print("\n".join(lines))
 
 
@@ -58,6 +64,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
     made.add_argument(
         "--topology", required=True, metavar="T", help="local, or KIND:SHAPE such as v5e:2x4"
+    )
+    made.add_argument(
+        "--slices", type=int, default=1, metavar="N", help="so many of them, joined by a network"
     )
     made.add_argument("--price", type=float, metavar="P", help="of one chip for one hour")
     made.add_argument("--budget", metavar="25m", help="local: choose epochs and batch for it")

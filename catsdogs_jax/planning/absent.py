@@ -19,7 +19,12 @@ from catsdogs_jax.training.topology import absent_tpus
 
 
 def plan_for_tpus(
-    config: Config, problem: Problem, topology: str, price: float | None, seconds: float
+    config: Config,
+    problem: Problem,
+    topology: str,
+    price: float | None,
+    seconds: float,
+    slices: int = 1,
 ) -> list[str]:
     """Compiles the steps of a run for TPUs and returns the lines of its plan.
 
@@ -29,16 +34,18 @@ def plan_for_tpus(
         topology: Kind and shape, for example "v5e:2x4".
         price: Of one chip for one hour; none: no cost is given.
         seconds: No further variant is compiled after this long.
+        slices: Number of such slices, joined by the data centre's network.
 
     Raises:
         UserError: The topology is unknown, there is no TPU compiler, or the config cannot be run.
     """
     until, chip = time.monotonic() + seconds, chip_of(topology)
-    sharding = absent_tpus(topology, config.mesh)
+    sharding = absent_tpus(topology, config.mesh, slices)
     devices = sharding.device_count
     config, rounded = _whole_batch(config, devices)
-    lines = [*report.head(config, problem, f"{devices} x {chip.name} ({topology})"), *rounded]
-    meshed = functools.lru_cache(maxsize=None)(lambda mesh: absent_tpus(topology, mesh))
+    where = topology if slices == 1 else f"{slices} slices of {topology}"
+    lines = [*report.head(config, problem, f"{devices} x {chip.name} ({where})"), *rounded]
+    meshed = functools.lru_cache(maxsize=None)(lambda mesh: absent_tpus(topology, mesh, slices))
 
     def compile_at(changed: Config) -> Costs:
         return compile_costs(changed, problem, meshed(changed.mesh))
@@ -51,7 +58,7 @@ def plan_for_tpus(
     if costs is not None:
         lines += report.memory(costs, chip.memory)
     if costs is None or not fits(costs, chip.memory):
-        changes = what_makes_it_fit(config, chip.memory, devices, compile_at, until)
+        changes = what_makes_it_fit(config, chip.memory, devices // slices, compile_at, until)
         lines += report.changes(changes)
     # Batches are shared out evenly, to the devices and to the passes of an accumulated gradient.
     unit = math.lcm(devices, config.train.microbatch or 1)
@@ -90,7 +97,7 @@ def _rates(
     return [
         *report.step("training step", costs.train, chip),
         *report.step("evaluation", costs.evaluate, chip),
-        *report.collectives(costs.train),
+        *report.collectives(costs.train, chip),
         *report.pictures(spent, decoder, hosts),
         *report.length(spent, config, sharding.device_count, price, "at the roofline"),
         *report.checkpoint(costs),

@@ -15,6 +15,8 @@ class Chip:
         flops: bfloat16 operations a second.
         bandwidth: Bytes a second to and from its memory.
         interconnect: Bytes a second that it can send to its neighbours over all links together.
+        network: Its share of the bytes a second that its slice can send to others; none: not
+            published.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Chip:
     flops: float
     bandwidth: float
     interconnect: float
+    network: float | None = None
 
 
 _GIB = 2**30
@@ -31,9 +34,9 @@ CHIPS = {
     chip.name: chip
     for chip in (
         Chip("v4", 32 * _GIB, 275e12, 1200e9, 2400 * _GBIT),
-        Chip("v5e", 16 * _GIB, 197e12, 819e9, 1600 * _GBIT),
-        Chip("v5p", 95 * _GIB, 459e12, 2765e9, 4800 * _GBIT),
-        Chip("v6e", 32 * _GIB, 918e12, 1640e9, 3200 * _GBIT),
+        Chip("v5e", 16 * _GIB, 197e12, 819e9, 1600 * _GBIT, 25 * _GBIT),
+        Chip("v5p", 95 * _GIB, 459e12, 2765e9, 4800 * _GBIT, 50 * _GBIT),
+        Chip("v6e", 32 * _GIB, 918e12, 1640e9, 3200 * _GBIT, 100 * _GBIT),
     )
 }
 """By name. Sources: the tables "key specifications" of https://cloud.google.com/tpu/docs/v4, /v5e,

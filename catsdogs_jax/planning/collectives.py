@@ -11,6 +11,12 @@ _KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
 _LINE = re.compile(rf" = (?P<result>.*?) (?P<kind>{_KINDS})(?P<start>-start)?\((?P<rest>.*)")
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _CHANNEL = re.compile(r"channel_id=(\d+)")
+# Between slices of TPUs hosts exchange what each device hands them.
+_SEND = re.compile(
+    r" = \((?P<result>\S+\[[\d,]*\]).* send\(.*"
+    r'_xla_megascale_target="\{(?P<slices>[\d,:]*)\}.*'
+    r'_xla_megascale_transfer_type="(?P<kind>\w+)"'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +26,20 @@ class Collective:
     Attributes:
         kind: XLA's name, for example "all-reduce".
         size: Bytes of its result on one device.
-        group: Devices that take part in one exchange.
+        group: Devices that take part in one exchange, each of another slice if it is between
+            slices.
+        between_slices: Whether it goes over the data centre's network.
     """
 
     kind: str
     size: int
     group: int
+    between_slices: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is in words."""
+        return f"{self.kind} between slices" if self.between_slices else self.kind
 
     @property
     def sent(self) -> float:
@@ -49,6 +63,8 @@ def read_collectives(code: str, devices: int) -> list[Collective]:
     """
     found = {}
     for number, line in enumerate(code.splitlines()):
+        if crossing := _SEND.search(line):
+            found["between slices", f"line {number}"] = _between_slices(crossing)
         match = _LINE.search(line)
         if match is None:
             continue
@@ -65,16 +81,22 @@ def read_collectives(code: str, devices: int) -> list[Collective]:
 
 def summarized(collectives: Sequence[Collective]) -> list[tuple[str, int, int]]:
     """Returns (kind, number, bytes together) of each kind, the largest first."""
-    count: Counter[str] = Counter(each.kind for each in collectives)
+    count: Counter[str] = Counter(each.name for each in collectives)
     size: Counter[str] = Counter()
     for each in collectives:
-        size[each.kind] += each.size
+        size[each.name] += each.size
     return [(kind, count[kind], total) for kind, total in size.most_common()]
 
 
 def _size(array: tuple[str, str]) -> int:
     kind, shape = array
     return _BYTES.get(kind, 4) * math.prod(int(n) for n in shape.split(",") if n)
+
+
+def _between_slices(send: re.Match[str]) -> Collective:
+    kind = send["kind"].lower().replace("_", "-")
+    size = sum(map(_size, _ARRAY.findall(send["result"])))
+    return Collective(kind, size, send["slices"].count(",") + 1, between_slices=True)
 
 
 def _group(rest: str, devices: int) -> int:
@@ -85,4 +107,6 @@ def _group(rest: str, devices: int) -> int:
         return int(tiles[1])
     if members := re.search(r"replica_groups=\{\{([\d,]*)\}", rest):
         return members[1].count(",") + 1
+    if pairs := re.search(r"source_target_pairs=\{(\{[\d,{}]*\})\}", rest):
+        return len(set(re.findall(r"\d+", pairs[1])))
     return devices

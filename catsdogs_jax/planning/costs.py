@@ -5,6 +5,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -40,11 +41,16 @@ class StepCosts:
 
     def seconds(self, chip: Chip) -> dict[str, float]:
         """Returns the least time that each limit of a chip allows, seconds."""
-        return {
+        inside = sum(each.sent for each in self.collectives if not each.between_slices)
+        between = sum(each.sent for each in self.collectives if each.between_slices)
+        limits = {
             "compute": self.flops / chip.flops,
             "memory": self.accessed / chip.bandwidth,
-            "interconnect": sum(each.sent for each in self.collectives) / chip.interconnect,
+            "interconnect": inside / chip.interconnect,
         }
+        if between and chip.network is not None:
+            limits["network"] = between / chip.network
+        return limits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +104,9 @@ def compile_costs(config: Config, problem: Problem, sharding: Sharding) -> Costs
     with quick_compilation():
         trainer = build_trainer(config, problem.preprocessing(config), sharding, plan, ())
         try:
-            return read_costs(trainer)  # Compiles the steps.
+            with ThreadPoolExecutor() as pool:  # The compiler uses one core for each.
+                list(pool.map(lambda step: step.compiled, trainer.programs))
+            return read_costs(trainer)
         except jax.errors.JaxRuntimeError as error:
             raise _too_large(error) from error
 

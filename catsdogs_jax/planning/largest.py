@@ -78,7 +78,12 @@ def largest_batch(
 
 
 def mends(config: Config, devices: int) -> Iterator[tuple[str, Config]]:
-    """Yields changes that need less memory, as flags, those that cost least first."""
+    """Yields changes that need less memory, as flags, those that cost least first.
+
+    Args:
+        config: The run.
+        devices: How many can share a state: those of a slice.
+    """
     if config.model.dtype == "float32":
         model = dataclasses.replace(config.model, dtype="bfloat16")
         yield "--config.model.dtype=bfloat16", dataclasses.replace(config, model=model)

@@ -52,7 +52,9 @@ def problem_of(config: Config, pictures: int | None = None, classes: int | None 
     if pictures is not None or classes is not None:
         return _counted(config, pictures, classes, "as given by flags")
     if config.data.source == "drawn":
-        task = Task("binary", ("cats", "dogs"))
+        names = config.data.drawn_classes
+        kind = _kind(config, len(names), multilabel=config.data.drawn_animals == "several")
+        task = Task(kind, tuple(sorted(names)))
         return Problem(config.data.drawn_train, config.data.drawn_validation, task, "to be drawn")
     try:
         if config.data.source != "tfds":

@@ -75,11 +75,17 @@ def step(name: str, costs: StepCosts, chip: Chip) -> list[str]:
     ]
 
 
-def collectives(costs: StepCosts) -> list[str]:
+def collectives(costs: StepCosts, chip: Chip) -> list[str]:
     """Returns what the devices exchange in a step."""
     found = summarized(costs.collectives)
     words = ", ".join(f"{count} {kind} of {amount(size)}" for kind, count, size in found)
-    return [f"exchanges     {words or 'none'}"]
+    lines = [f"exchanges     {words or 'none'}"]
+    if chip.network is None and any(each.between_slices for each in costs.collectives):
+        lines.append(
+            f"              no network bandwidth of {chip.name} is published: what goes between "
+            "slices is not in the times"
+        )
+    return lines
 
 
 def pictures(spent: Duration, decoder: Decoder, hosts: int) -> list[str]:

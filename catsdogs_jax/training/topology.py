@@ -18,12 +18,13 @@ _ENVIRONMENT = {
 }
 
 
-def absent_tpus(name: str, config: MeshConfig | None = None) -> Sharding:
+def absent_tpus(name: str, config: MeshConfig | None = None, slices: int = 1) -> Sharding:
     """Returns a mesh over TPUs for which steps can be compiled but not run.
 
     Args:
         name: Kind and shape, for example "v5e:2x4".
         config: How the state is split over them; none: each device has all of it.
+        slices: Number of such slices, joined by the data centre's network.
 
     Raises:
         UserError: The TPU compiler is not installed, or does not know the name.
@@ -31,7 +32,7 @@ def absent_tpus(name: str, config: MeshConfig | None = None) -> Sharding:
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     try:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=name)
+        found = topologies.get_topology_desc(platform="tpu", topology_name=name, num_slices=slices)
     except Exception as error:  # The plugin raises several types.
         raise UserError(
             f"cannot compile for TPU topology {name!r} (for example v5e:2x4): install the compiler "

@@ -76,13 +76,32 @@ def test_collectives_are_read_from_machine_code() -> None:
   %b2 = bf16[16]{0} all-gather(%x), channel_id=2, replica_groups=[2,4]<=[8], dimensions={0}
   %c = f32[2]{0} reduce-scatter(%x), channel_id=3, replica_groups=mesh['a'=2,'b'=4] {'b'}
   %d = f32[2]{0} all-reduce(%x), channel_id=4, replica_groups=mesh['a'=8,'b'=1] {'b'}
+  %e = f32[2]{0} collective-permute(%x), channel_id=5, source_target_pairs={{0,1},{1,2}}
 """
     assert read_collectives(code, 8) == [
         Collective("all-reduce", 128, 4),
         Collective("all-gather", 32, 4),
         Collective("reduce-scatter", 8, 4),
+        Collective("collective-permute", 8, 3),
     ]
-    assert [each.sent for each in read_collectives(code, 8)] == [192, 24, 24]
+    assert [each.sent for each in read_collectives(code, 8)] == [192, 24, 24, 8]
+
+
+def test_what_crosses_between_slices_is_read_from_machine_code() -> None:
+    code = """
+  %r = (f32[8,128]{1,0:T(8,128)}, u32[], token[]) recv(%t), channel_id=1, is_host_transfer=true, \
+frontend_attributes={_xla_megascale_target="{1,2}x{0:7}",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %s = (f32[8,128]{1,0:T(8,128)}, u32[], token[]) send(%x, %t), channel_id=2, \
+frontend_attributes={_xla_megascale_target="{1,2}x{0:7}",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %d = token[] send-done(%s), channel_id=2, frontend_attributes={handler="xla_megascale_runtime"}
+"""
+    found = read_collectives(code, 16)
+    assert found == [Collective("all-reduce", 4096, 2, between_slices=True)]
+    assert summarized(found) == [("all-reduce between slices", 1, 4096)]
+    step = StepCosts(0.0, 0.0, 0, found)
+    assert step.seconds(CHIPS["v5e"])["network"] == pytest.approx(4096 / 3.125e9)
+    assert step.seconds(CHIPS["v5e"])["interconnect"] == 0
+    assert "not in the times" in report.collectives(step, CHIPS["v4"])[1]
 
 
 def test_what_binds_a_step_is_its_longest_limit() -> None:
@@ -167,6 +186,10 @@ def test_the_problem_comes_from_flags_else_data_else_an_assumption(tmp_path: Pat
     listed = problem_of(config_of(data={"dir": str(tmp_path)}))
     assert (listed.train, listed.validation) == (8, 2)
     assert listed.task == Task("binary", ("cat", "dog"))
+    kinds = {path.stem: problem_of(read_config(path)).task for path in CONFIGS}
+    assert (kinds["quickstart"].kind, kinds["quickstart"].classes) == ("binary", ("cats", "dogs"))
+    assert (kinds["multiclass"].kind, kinds["multiclass"].outputs) == ("multiclass", 8)
+    assert (kinds["multilabel"].kind, kinds["multilabel"].outputs) == ("multilabel", 5)
     with pytest.raises(UserError, match="--classes 1"):
         problem_of(config, 10, 1)
 
@@ -189,6 +212,10 @@ def test_bad_flags_are_named() -> None:
     with pytest.raises(UserError, match="'v7:2x2' is not local or KIND:SHAPE"):
         chip_of("v7:2x2")
     assert plan.parse_duration("25m") == 1500
+    for slices, topology in (("0", "v5e:2x4"), ("2", "local")):
+        flags = ["--config", str(CONFIGS[0]), "--topology", topology, "--slices", slices]
+        with pytest.raises(UserError, match=f"--slices {slices} --topology {topology}"):
+            plan.main(flags)
     for text in ("25", "0m", "m", "1d"):
         with pytest.raises(UserError, match="is no duration"):
             plan.parse_duration(text)
@@ -216,6 +243,23 @@ def test_every_config_is_planned_for_tpus(path: Path, topology: str) -> None:
 def planned(path: Path, topology: str) -> str:
     config = read_config(path)
     return "\n".join(plan_for_tpus(config, problem_of(config), topology, price=1.2, seconds=0))
+
+
+@pytest.mark.usefixtures("tpu_compiler")
+@pytest.mark.parametrize("fsdp", [1, 8])
+def test_between_slices_only_parts_of_the_gradient_cross(fsdp: int) -> None:
+    config = config_of(data={"batch_size": 64})
+    config = dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, fsdp=fsdp))
+    sharding = absent_tpus("v5e:2x4", config.mesh, slices=2)
+    assert sharding.mesh.shape == {"data": 16 // fsdp, "fsdp": fsdp}
+    of_slice = [device.slice_index for device in sharding.mesh.devices.flat]
+    assert of_slice == sorted(of_slice)
+    exchanged = compile_costs(config, PROBLEM, sharding).train.collectives
+    crossing = [each for each in exchanged if each.between_slices]
+    assert {each.group for each in crossing} == {2}
+    # Each of the eight chips of a slice exchanges its share of the sums.
+    assert sum(each.size for each in crossing) == pytest.approx(4 * SEED_PARAMETERS / 8, rel=0.1)
+    assert {each.group for each in exchanged if not each.between_slices} == {8}
 
 
 @pytest.mark.usefixtures("tpu_compiler")
