@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from catsdogs_jax.config import Config, TrainConfig
+from catsdogs_jax.config import Config, DataConfig, TrainConfig
 from catsdogs_jax.durations import seconds_of
 from catsdogs_jax.errors import UserError, nearest
 
@@ -46,37 +46,41 @@ def check_together(config: Config) -> None:
         if name not in TRACKERS:
             hint = nearest(name, list(TRACKERS))
             raise UserError(f"records.trackers is {name!r}, not of {', '.join(TRACKERS)}.{hint}")
-    if config.data.stream and (config.data.source != "records" or "://" not in config.data.dir):
-        raise UserError(
-            "data.stream reads the records of a bucket: --config.data.source=records "
-            f"--config.data.dir=gs://..., not {config.data.source} in {config.data.dir!r}"
-        )
     for rule in config.mesh.fsdp_rules:
         parse_rule(rule)
-    shares = config.data.validation_share + config.data.test_share
-    if shares >= 1:
-        raise UserError(
-            f"data.validation_share + data.test_share is {shares:g}: nothing is left to train on."
-        )
+    _check_data(config.data)
     if config.data.sampling != "natural" and config.train.class_weights != "none":
         raise UserError(
             f"data.sampling={config.data.sampling} and train.class_weights="
             f"{config.train.class_weights} both even out the classes: choose one of them"
         )
-    drawn, least = config.data.drawn_classes, 2 if config.data.drawn_animals == "one" else 1
+
+
+def _check_data(data: DataConfig) -> None:
+    if data.stream and (data.source not in ("folder", "table", "records") or "://" not in data.dir):
+        raise UserError(
+            "data.stream reads pictures or records from a bucket: --config.data.dir=gs://..., "
+            f"not {data.source} in {data.dir!r}"
+        )
+    shares = data.validation_share + data.test_share
+    if shares >= 1:
+        raise UserError(
+            f"data.validation_share + data.test_share is {shares:g}: nothing is left to train on."
+        )
+    drawn, least = data.drawn_classes, 2 if data.drawn_animals == "one" else 1
     if len(set(drawn)) < len(drawn) or len(drawn) < least:
         raise UserError(
             f"config key 'data.drawn_classes' is {', '.join(drawn) or 'empty'}, but must name "
             f"{least} or more different species."
         )
     needs = {
-        "table": ("table", config.data.table),
-        "records": ("dir", config.data.dir),
-        "tfds": ("name", config.data.name),
+        "table": ("table", data.table),
+        "records": ("dir", data.dir),
+        "tfds": ("name", data.name),
     }
-    if config.data.source in needs and not needs[config.data.source][1]:
-        key = needs[config.data.source][0]
-        raise UserError(f"data.source={config.data.source} needs --config.data.{key}=...")
+    if data.source in needs and not needs[data.source][1]:
+        key = needs[data.source][0]
+        raise UserError(f"data.source={data.source} needs --config.data.{key}=...")
 
 
 def _check_optimizer(train: TrainConfig) -> None:

@@ -17,7 +17,8 @@ class DataConfig:
         "", "The folder of pictures (folder, table, records), or the cache (tfds, drawn)."
     )
     stream: bool = option(
-        False, "Read each record of a bucket when it is needed (TFRecord); else copy shards first."
+        False,
+        "Read each picture, or record (TFRecord), of a bucket when it is needed; else copy first.",
     )
     table: str = option("", "A .csv or .jsonl of file,label[,split] for data.source=table.")
     name: str = option("", "The name of the TensorFlow data set for data.source=tfds.")

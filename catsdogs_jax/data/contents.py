@@ -1,11 +1,13 @@
-"""The bytes of the pictures of a manifest, wherever they lie: in files, or in records."""
+"""The bytes of the pictures of a manifest, wherever they lie: in files, in records, in a bucket."""
 
 import contextlib
+import functools
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
+from catsdogs_jax.data.places import store_of
 from catsdogs_jax.data.records import pack_at
 from catsdogs_jax.errors import UserError
 
@@ -30,8 +32,9 @@ def read_picture(root: Path, file: str, content_hash: str) -> bytes:
                 "copy the pack again, or remove it and pack again"
             )
         return data
+    store = _store_at(root)
     try:
-        data = (root / file).read_bytes()
+        data = (root / file).read_bytes() if store is None else read_stored(f"{store}/{file}")
     except OSError as error:
         raise changed(file, str(error)) from error
     # Cheap beside decoding; sizes and times would miss a copy that keeps them.
@@ -43,7 +46,25 @@ def read_picture(root: Path, file: str, content_hash: str) -> bytes:
 def far(root: Path) -> bool:
     """Whether each picture is a request to a store, for whose answer a thread waits."""
     pack = pack_at(root)
-    return pack is not None and pack.far
+    return pack.far if pack is not None else _store_at(root) is not None
+
+
+def read_stored(url: str) -> bytes:
+    """Returns the bytes of a file in a bucket.
+
+    Raises:
+        UserError: It cannot be read. Unlike a bad file on a disk, none is left out for that: the
+            next run may well be able to read it, and would train on other pictures.
+    """
+    from catsdogs_jax.data.remote import read_url  # fsspec is slow to import.
+
+    try:
+        return read_url(url)
+    except OSError as error:
+        raise UserError(f"cannot read {url!r}: {error}; check the name and rights") from error
+
+
+_store_at = functools.lru_cache(maxsize=8)(store_of)
 
 
 def changed(file: str, why: str) -> UserError:
@@ -56,7 +77,7 @@ def changed(file: str, why: str) -> UserError:
 
 @contextlib.contextmanager
 def as_files(root: Path, pictures: Sequence[tuple[str, str]]) -> Iterator[list[Path]]:
-    """Gives pictures as files: those of a folder themselves, those of a pack as passing copies.
+    """Gives pictures as files: those of a folder themselves, others as passing copies.
 
     Args:
         root: `Manifest.root`.
@@ -65,7 +86,7 @@ def as_files(root: Path, pictures: Sequence[tuple[str, str]]) -> Iterator[list[P
     Raises:
         UserError: One cannot be read any more, or has changed.
     """
-    if pack_at(root) is None:
+    if pack_at(root) is None and _store_at(root) is None:
         yield [root / file for file, _ in pictures]
         return
     with tempfile.TemporaryDirectory() as folder:

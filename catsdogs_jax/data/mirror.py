@@ -1,7 +1,8 @@
 """A folder of pictures in a bucket, copied into the cache while it is not there or has changed.
 
 A scan reads every byte of every picture once anyway, so that the copy costs the disk and no request
-more. Where the disk is too small for it, a pack can be streamed (`records`).
+more. Where the disk is too small for it, small stand-ins are made in place of the pictures, which
+`contents` then reads from the bucket one by one.
 """
 
 import contextlib
@@ -10,11 +11,11 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from catsdogs_jax.data.places import cache_folder
+from catsdogs_jax.data.places import cache_folder, set_store
 from catsdogs_jax.data.remote import fetch_url, tags_below
 from catsdogs_jax.errors import UserError
 
@@ -37,8 +38,35 @@ def mirrored(url: str) -> Path:
     Raises:
         UserError: There is nothing, the store does not answer, or a name would lead elsewhere.
     """
+    return _kept_alike(url.rstrip("/"), "folders", _copy)
+
+
+def stood_in(url: str) -> Path:
+    """Returns a local folder with a small file in place of each file below a URL.
+
+    It has the layout of the bucket, to be listed; each stand-in holds the version of its file, so
+    that it changes when the file does. `places.store_of` tells the URL.
+
+    Args:
+        url: Of a folder, as gs://bucket/pets.
+
+    Raises:
+        UserError: As `mirrored`.
+    """
     url = url.rstrip("/")
-    folder = cache_folder() / "folders" / hashlib.sha256(url.encode()).hexdigest()[:32]
+    folder = _kept_alike(url, "stand-ins", _stand_in)
+    set_store(folder, url)
+    return folder
+
+
+_Tags = Mapping[str, str]
+
+
+def _kept_alike(
+    url: str, kind: str, bring: Callable[[str, Path, Sequence[str], _Tags], None]
+) -> Path:
+    """Returns the folder of a URL after `bring` has made what is new or changed."""
+    folder = cache_folder() / kind / hashlib.sha256(url.encode()).hexdigest()[:32]
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder):
         tags = {name: tag for name, tag in tags_below(url).items() if _is_wanted(name, url)}
@@ -50,11 +78,20 @@ def mirrored(url: str) -> Path:
         here = {name: known[name] for name in known.keys() & tags.keys()}
         wanted = [n for n in sorted(tags) if here.get(n) != tags[n] or not (folder / n).is_file()]
         _rewrite(folder, here)
-        _copy(url, folder, wanted, tags)
+        bring(url, folder, wanted, tags)
     return folder
 
 
-def _copy(url: str, folder: Path, wanted: Sequence[str], tags: Mapping[str, str]) -> None:
+def _stand_in(url: str, folder: Path, wanted: Sequence[str], tags: _Tags) -> None:
+    known = (folder / _KNOWN).open("a", encoding="utf-8")
+    with known:
+        for name in wanted:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(tags[name], encoding="utf-8")
+            known.write(_line(name, tags[name]))
+
+
+def _copy(url: str, folder: Path, wanted: Sequence[str], tags: _Tags) -> None:
     drafts = folder / _DRAFTS
     shutil.rmtree(drafts, ignore_errors=True)
     drafts.mkdir()

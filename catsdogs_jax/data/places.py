@@ -12,6 +12,8 @@ from catsdogs_jax.errors import UserError
 
 MARKER = "made_by_catsdogs_jax.json"
 
+_STORE = ".store.url"
+
 
 def cache_folder() -> Path:
     """Returns `$CATSDOGS_CACHE`, else `catsdogs_jax` in the user's cache folder."""
@@ -20,6 +22,23 @@ def cache_folder() -> Path:
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "catsdogs_jax"
+
+
+def set_store(folder: Path, url: str) -> None:
+    """Notes that what a folder of the cache stands for is read from below a URL."""
+    (folder / _STORE).write_text(url, encoding="utf-8")
+
+
+def store_of(folder: Path) -> str | None:
+    """Returns the URL below which the files of a folder are read; none if they are in it.
+
+    Folders outside the cache have none, whatever they hold: pictures from elsewhere are no reason
+    to call a server.
+    """
+    path = folder / _STORE
+    if not path.is_file() or not path.absolute().is_relative_to(cache_folder().absolute()):
+        return None
+    return path.read_text(encoding="utf-8")
 
 
 def make_once(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:

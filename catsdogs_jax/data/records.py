@@ -21,7 +21,7 @@ from catsdogs_jax.data.columns import Texts
 from catsdogs_jax.data.containers import CONTAINERS, Container, FarReader, Reader, open_reader
 from catsdogs_jax.data.listing import Example, Examples, Listing
 from catsdogs_jax.data.pictures import Facts, Scanned
-from catsdogs_jax.data.places import cache_folder
+from catsdogs_jax.data.places import cache_folder, set_store, store_of
 from catsdogs_jax.data.shards import Row, file_hash
 from catsdogs_jax.data.sources import PACK_INDEX as INDEX
 from catsdogs_jax.errors import UserError
@@ -30,7 +30,6 @@ FORMAT = "catsdogs_jax records"
 VERSION = 1
 
 _FETCHERS = 8
-_STORE = "store.url"
 _FACTS = tuple(field.name for field in dataclasses.fields(Scanned))
 
 
@@ -134,12 +133,6 @@ def _rows(root: Path, index: Mapping[str, Any]) -> Iterator[tuple[int, Row]]:
         with gzip.open(io.BytesIO(packed)) as lines:
             for line in lines:
                 yield number, json.loads(line)
-
-
-def store_of(root: Path) -> str | None:
-    """Returns the URL whose shards are read from afar for a pack; none if they are here."""
-    path = root / _STORE
-    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 class Pack:
@@ -260,7 +253,7 @@ def _fetched(url: str, stream: bool) -> Path:
     with ThreadPoolExecutor(_FETCHERS) as pool:
         list(pool.map(lambda file: fetch(*file), wanted))
     if stream:
-        (folder / _STORE).write_text(url, encoding="utf-8")
+        set_store(folder, url)
     with fetch_url(f"{url}/{INDEX}", folder) as draft:
         draft.replace(folder / INDEX)
     return folder

@@ -3,12 +3,14 @@
 import hashlib
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from catsdogs_jax.cores import cores
+from catsdogs_jax.data.contents import read_stored
 from catsdogs_jax.data.decode import BadPicture, decode, jpeg_ratio, read_header
 from catsdogs_jax.data.perceptual import perceptual_hash
 from catsdogs_jax.data.pictures import Scanned
@@ -19,6 +21,9 @@ SCAN_VERSION = 2
 _FILES_AT_ONCE = 8
 _IN_FLIGHT_PER_CORE = 2
 
+_WAITING_THREADS = 32
+"""Threads for files of a store, whose answers most of them wait for."""
+
 _HASHED_SIZE = 64
 """Least side of what the perceptual hash is taken from, itself of 32x32 pixels."""
 
@@ -26,13 +31,24 @@ _HASHED_SIZE = 64
 def scan_file(path: Path) -> Scanned | str:
     """Decodes one file completely; returns its facts, or the reason why it cannot be used."""
     try:
-        data = read_file(path)
-        header = read_header(data)
-        # Every byte is read whatever the ratio, so that a broken file is found in any case.
-        ratio = jpeg_ratio(header.width, header.height, _HASHED_SIZE, "crop")
-        pixels = decode(data, header, ratio)
+        return _facts(read_file(path))
     except BadPicture as error:
         return str(error)
+
+
+def _scan_stored(url: str) -> Scanned | str:
+    data = read_stored(url)
+    try:
+        return _facts(data)
+    except BadPicture as error:
+        return str(error)
+
+
+def _facts(data: bytes) -> Scanned:
+    header = read_header(data)
+    # Every byte is read whatever the ratio, so that a broken file is found in any case.
+    ratio = jpeg_ratio(header.width, header.height, _HASHED_SIZE, "crop")
+    pixels = decode(data, header, ratio)
     return Scanned(
         width=header.width,
         height=header.height,
@@ -61,13 +77,30 @@ def read_file(path: Path) -> bytes:
 
 def scan_files(paths: Iterable[Path]) -> Iterator[Scanned | str]:
     """Yields `scan_file` of each path, in order, on all cores and with bounded memory."""
-    workers = cores()
-    remaining = iter(paths)
+    # A few files at a time: to hand one over takes as long as a tenth of its decoding.
+    return _spread(scan_file, paths, cores(), _FILES_AT_ONCE)
+
+
+def scan_stored(urls: Iterable[str]) -> Iterator[Scanned | str]:
+    """Yields the same for files of a store.
+
+    Raises:
+        UserError: One cannot be read.
+    """
+    return _spread(_scan_stored, urls, _WAITING_THREADS, 1)
+
+
+_File = TypeVar("_File")
+
+
+def _spread(
+    scan: Callable[[_File], Scanned | str], files: Iterable[_File], workers: int, at_once: int
+) -> Iterator[Scanned | str]:
+    remaining = iter(files)
     waiting: deque[Future[list[Scanned | str]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        # A few files at a time: to hand one over takes as long as a tenth of its decoding.
-        while chunk := list(islice(remaining, _FILES_AT_ONCE)):
-            waiting.append(pool.submit(lambda files: list(map(scan_file, files)), chunk))
+        while chunk := list(islice(remaining, at_once)):
+            waiting.append(pool.submit(lambda files: list(map(scan, files)), chunk))
             if len(waiting) > _IN_FLIGHT_PER_CORE * workers:
                 yield from waiting.popleft().result()
         for last in waiting:

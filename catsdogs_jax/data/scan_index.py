@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 
 from catsdogs_jax.data.pictures import Scanned
-from catsdogs_jax.data.places import cache_folder
-from catsdogs_jax.data.scan import SCAN_VERSION, scan_files
+from catsdogs_jax.data.places import cache_folder, store_of
+from catsdogs_jax.data.scan import SCAN_VERSION, scan_files, scan_stored
 
 _BLOCK = 500
 """Files of a transaction; SQLite binds at least 999 values in a statement."""
@@ -49,10 +49,10 @@ def scan_folder(root: Path, files: Iterable[str]) -> Iterator[Scanned | str]:
     read, as without it.
 
     Args:
-        root: The folder.
+        root: The folder, or one of stand-ins for files of a store (`mirror.stood_in`).
         files: Paths below it.
     """
-    index = _Index(root)
+    index, store = _Index(root), store_of(root)
     remaining = iter(files)
     try:
         while block := list(islice(remaining, _BLOCK)):
@@ -60,7 +60,11 @@ def scan_folder(root: Path, files: Iterable[str]) -> Iterator[Scanned | str]:
             found: dict[str, Scanned | str] = dict(index.known(block, stamps))
             unknown = [place for place, file in enumerate(block) if file not in found]
             now = time.time_ns()
-            read = scan_files(root / block[place] for place in unknown)
+            read = (
+                scan_files(root / block[place] for place in unknown)
+                if store is None
+                else scan_stored(f"{store}/{block[place]}" for place in unknown)
+            )
             for place, result in zip(unknown, read, strict=True):
                 found[block[place]] = result
             index.keep({block[k]: stamps[k] for k in unknown}, found, now)

@@ -33,7 +33,8 @@ def list_source(config: DataConfig) -> Listing:
         UserError: The folder or table is missing, empty or ambiguous.
     """
     if config.source == "table":
-        return list_table(Path(config.table), here(config.dir) if config.dir else None)
+        folder = here(config.dir, stream=config.stream) if config.dir else None
+        return list_table(Path(config.table), folder)
     if config.source == "tfds":
         from catsdogs_jax.data import tfds
 
@@ -44,16 +45,21 @@ def list_source(config: DataConfig) -> Listing:
         return records.list_records(config)
     if config.source == "drawn":
         return _list_drawn(config)
-    return list_folder(here(config.dir), asked=config.dir)
+    return list_folder(here(config.dir, stream=config.stream), asked=config.dir)
 
 
-def here(folder: str) -> Path:
-    """Returns a folder on this machine: itself, or the copy of what is behind a URL."""
+def here(folder: str, *, stream: bool = False) -> Path:
+    """Returns a folder on this machine: itself, or a copy of what is behind a URL.
+
+    Args:
+        folder: A path or a URL.
+        stream: Whether to copy no picture: small files stand in for them, see `mirror.stood_in`.
+    """
     if "://" not in folder:
         return Path(folder)
-    from catsdogs_jax.data.mirror import mirrored  # fsspec is slow to import.
+    from catsdogs_jax.data import mirror  # fsspec is slow to import.
 
-    return mirrored(folder)
+    return mirror.stood_in(folder) if stream else mirror.mirrored(folder)
 
 
 def _list_drawn(config: DataConfig) -> Listing:

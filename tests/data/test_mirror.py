@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.data import mirror
+from catsdogs_jax.data import mirror, remote, scan, scan_index
+from catsdogs_jax.data.contents import as_files
 from catsdogs_jax.data.dataset import load_dataset
-from catsdogs_jax.data.mirror import mirrored
+from catsdogs_jax.data.mirror import mirrored, stood_in
+from catsdogs_jax.data.pictures import Scanned
+from catsdogs_jax.data.places import set_store, store_of
+from catsdogs_jax.data.scan_index import scan_folder
 from catsdogs_jax.data.sources import list_labelled
+from catsdogs_jax.data.walk import files_below
 from catsdogs_jax.errors import UserError
 
 URL = "memory://mirror/pets"
@@ -52,6 +57,79 @@ def test_a_run_from_a_bucket_is_one_from_the_folder(
     ):
         np.testing.assert_array_equal(found["image"], expected["image"])
     assert len(list_labelled(URL).examples) == len(list_labelled(colours).examples)
+
+
+def test_a_streamed_bucket_gives_the_same_run_and_no_picture_is_copied(
+    bucket: Any, copied: list[str], tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    far = {"dir": URL, "stream": True, "cache_mb": 0, "disk_cache_mb": 0}
+    there, here = load_dataset(tiny(data=far)), load_dataset(tiny())
+    assert there.manifest.pictures == here.manifest.pictures
+    assert there.manifest.fingerprint == here.manifest.fingerprint
+    for found, expected in zip(
+        there.training.training_batches(3, 9, 8, seed=1),  # As a run that goes on at step 3.
+        here.training.training_batches(3, 9, 8, seed=1),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found["image"], expected["image"])
+    assert not copied
+    assert all(path.stat().st_size < 200 for path in (tmp_path / "cache").rglob("*.png"))
+    picture = here.manifest.pictures[0]
+    with as_files(there.manifest.root, [(picture.file, picture.content_hash)]) as (path,):
+        assert path.read_bytes() == bucket.cat(f"/mirror/pets/{picture.file}")
+
+
+def test_of_a_streamed_bucket_only_what_changed_is_scanned_again(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    stored = scan.read_stored
+    monkeypatch.setattr(scan, "read_stored", lambda url: read.append(url) or stored(url))
+    monkeypatch.setattr(scan_index, "_SETTLED_NS", 0)
+
+    def scanned() -> dict[str, Scanned | str]:
+        folder = stood_in(URL)
+        files = list(files_below(folder))
+        return dict(zip(files, scan_folder(folder, files), strict=True))
+
+    before = scanned()
+    assert len(read) == len(before)
+    assert scanned() == before
+    assert len(read) == len(before)
+    bucket.pipe("/mirror/pets/train/red/3.png", bucket.cat("/mirror/pets/train/blue/3.png"))
+    bucket.rm("/mirror/pets/train/red/4.png")
+    after = scanned()
+    assert read[len(before) :] == [f"{URL}/train/red/3.png"]
+    assert after["train/red/3.png"] == before["train/blue/3.png"]
+    assert "train/red/4.png" not in after
+
+
+def test_a_streamed_picture_that_changes_or_goes_stops_the_run(
+    bucket: Any, tiny: Callable[..., Config]
+) -> None:
+    data = load_dataset(tiny(data={"dir": URL, "stream": True, "cache_mb": 0, "disk_cache_mb": 0}))
+    bucket.pipe("/mirror/pets/train/red/3.png", b"another")
+    with pytest.raises(UserError, match=r"'train/red/3.png' is not what it was"):
+        list(data.training.training_batches(0, 3, 8, seed=1))
+    bucket.rm("/mirror/pets/train/red/3.png")
+    with pytest.raises(UserError, match=r"cannot read 'memory://mirror/pets/train/red/3.png'"):
+        list(data.training.training_batches(0, 3, 8, seed=1))
+
+
+def test_a_store_that_fails_in_a_scan_leaves_no_picture_out(
+    bucket: Any, tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(url: str, start: int | None = None, end: int | None = None) -> bytes:
+        raise OSError("the line is dead")
+
+    monkeypatch.setattr(remote, "read_url", fail)
+    with pytest.raises(UserError, match="cannot read 'memory://.*': the line is dead; check"):
+        load_dataset(tiny(data={"dir": URL, "stream": True}))
+
+
+def test_a_folder_outside_the_cache_calls_no_store(colours: Path) -> None:
+    set_store(colours, URL)
+    assert store_of(colours) is None
 
 
 def test_only_what_is_new_or_changed_is_copied_again(
