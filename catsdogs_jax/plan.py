@@ -42,12 +42,8 @@ def main(argv: Sequence[str]) -> None:
     elif budget is not None:
         raise UserError("--budget chooses a run by measuring: give --topology local with it")
     else:
-        import jax
-
         from catsdogs_jax.planning.absent import plan_for_tpus
 
-        # What is compiled for devices that are not there cannot be read back from the cache.
-        jax.config.update("jax_enable_compilation_cache", False)
         lines = plan_for_tpus(
             config, problem, flags.topology, flags.price, flags.seconds, flags.slices
         )

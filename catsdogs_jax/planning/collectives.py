@@ -11,6 +11,9 @@ _KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
 _LINE = re.compile(rf" = (?P<result>.*?) (?P<kind>{_KINDS})(?P<start>-start)?\((?P<rest>.*)")
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _CHANNEL = re.compile(r"channel_id=(\d+)")
+_COMPUTATION = re.compile(r"^(?:ENTRY )?%?(?P<name>[\w.-]+) .*\{ *$")
+_BODY = re.compile(r"\bbody=%?([\w.-]+)")
+_CALLED = re.compile(r"\b(?:body|calls|to_apply)=%?([\w.-]+)")
 # Between slices of TPUs hosts exchange what each device hands them.
 _SEND = re.compile(
     r" = \((?P<result>\S+\[[\d,]*\]).* send\(.*"
@@ -54,17 +57,20 @@ class Collective:
         return self.size * others / self.group
 
 
-def read_collectives(code: str, devices: int) -> list[Collective]:
+def read_collectives(code: str, devices: int, passes: int = 1) -> list[Collective]:
     """Returns the collectives of a compiled step; one that runs beside others counts once.
 
     Args:
         code: `compiled.as_text()`.
         devices: Number of devices, the group of a collective that names none.
+        passes: How often the body of a loop runs: what it exchanges comes so often.
     """
-    found = {}
+    found, times, looped = {}, 1, _in_loops(code)
     for number, line in enumerate(code.splitlines()):
+        if begins := _COMPUTATION.match(line):
+            times = passes if begins["name"] in looped else 1
         if crossing := _SEND.search(line):
-            found["between slices", f"line {number}"] = _between_slices(crossing)
+            found["between slices", f"line {number}"] = _between_slices(crossing), times
         match = _LINE.search(line)
         if match is None:
             continue
@@ -75,8 +81,24 @@ def read_collectives(code: str, devices: int) -> list[Collective]:
         channel = _CHANNEL.search(line)
         key = (match["kind"], channel[1] if channel else f"line {number}")
         size = sum(map(_size, arrays))
-        found[key] = Collective(match["kind"], size, _group(match["rest"], devices))
-    return [each for each in found.values() if each.group > 1]
+        found[key] = Collective(match["kind"], size, _group(match["rest"], devices)), times
+    return [each for each, times in found.values() if each.group > 1 for _ in range(times)]
+
+
+def _in_loops(code: str) -> set[str]:
+    """Returns the computations that run in the body of a loop."""
+    calls: dict[str, set[str]] = {}
+    called: set[str] = set()
+    for line in code.splitlines():
+        if begins := _COMPUTATION.match(line):
+            called = calls.setdefault(begins["name"], set())
+        called.update(_CALLED.findall(line))
+    found, waiting = set(), set(_BODY.findall(code))
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting |= calls.get(name, set()) - found
+    return found
 
 
 def summarized(collectives: Sequence[Collective]) -> list[tuple[str, int, int]]:

@@ -124,7 +124,7 @@ def read_costs(trainer: Trainer) -> Costs:
     whole = sum(_whole_bytes(leaf) for leaf in jax.tree.leaves(state))
     return Costs(
         kept={name: device_bytes(tree) for name, tree in kept.items() if jax.tree.leaves(tree)},
-        train=_all_passes(trainer, _step_costs(trainer.train, devices)),
+        train=_all_passes(trainer, _step_costs(trainer.train, devices, _passes(trainer))),
         evaluate=_step_costs(trainer.evaluate, devices),
         checkpoint=whole,
     )
@@ -159,13 +159,19 @@ def _whole_bytes(leaf: Any) -> int:
     return math.prod(leaf.shape) * leaf.dtype.itemsize
 
 
-def _step_costs(step: CompiledStep, devices: int) -> StepCosts:
+def _passes(trainer: Trainer) -> int:
+    """Returns the passes of a loop that accumulates a step's gradient; 1: there is no loop."""
+    recipe, batch = trainer.recipe, trainer.abstract_batch["image"].shape[0]
+    return batch // recipe.microbatch if recipe.looped else 1
+
+
+def _step_costs(step: CompiledStep, devices: int, passes: int = 1) -> StepCosts:
     cost, memory = step.compiled.cost_analysis() or {}, step.compiled.memory_analysis()
     return StepCosts(
         flops=cost.get("flops", 0.0),
         accessed=cost.get("bytes accessed", 0.0),
         temporary=memory.temp_size_in_bytes if memory is not None else 0,
-        collectives=read_collectives(step.compiled.as_text() or "", devices),
+        collectives=read_collectives(step.compiled.as_text() or "", devices, passes),
     )
 
 
@@ -174,12 +180,10 @@ def _all_passes(trainer: Trainer, once: StepCosts) -> StepCosts:
 
     The compiler counts the body of a loop once. The operations of a further pass are counted by
     hand: three times the products of the forward pass, or four if it is computed again; bytes are
-    taken to be in proportion. The exchange of gradients XLA moves out of the loop by itself;
-    parameters that FSDP gathers in each pass are counted once.
+    taken to be in proportion.
     """
-    recipe, batch = trainer.recipe, trainer.abstract_batch["image"].shape[0]
-    further = batch // recipe.microbatch - 1
-    if not (recipe.looped and further and once.flops):
+    recipe, further = trainer.recipe, _passes(trainer) - 1
+    if not (further and once.flops):
         return once
     pictures = recipe.microbatch / trainer.sharding.device_count
     products = 4 if recipe.remat == "blocks" else 3

@@ -75,12 +75,13 @@ def step(name: str, costs: StepCosts, chip: Chip) -> list[str]:
     ]
 
 
-def collectives(costs: StepCosts, chip: Chip) -> list[str]:
-    """Returns what the devices exchange in a step."""
+def collectives(costs: StepCosts, chip: Chip | None = None) -> list[str]:
+    """Returns what the devices exchange in a step, and what a TPU's times leave out of it."""
     found = summarized(costs.collectives)
     words = ", ".join(f"{count} {kind} of {amount(size)}" for kind, count, size in found)
     lines = [f"exchanges     {words or 'none'}"]
-    if chip.network is None and any(each.between_slices for each in costs.collectives):
+    between = any(each.between_slices for each in costs.collectives)
+    if chip is not None and chip.network is None and between:
         lines.append(
             f"              no network bandwidth of {chip.name} is published: what goes between "
             "slices is not in the times"

@@ -2,6 +2,7 @@
 
 import os
 
+import jax
 from jax.experimental import topologies
 
 from catsdogs_jax.config import MeshConfig
@@ -21,6 +22,8 @@ _ENVIRONMENT = {
 def absent_tpus(name: str, config: MeshConfig | None = None, slices: int = 1) -> Sharding:
     """Returns a mesh over TPUs for which steps can be compiled but not run.
 
+    Turns off JAX's persistent cache of this process.
+
     Args:
         name: Kind and shape, for example "v5e:2x4".
         config: How the state is split over them; none: each device has all of it.
@@ -29,6 +32,8 @@ def absent_tpus(name: str, config: MeshConfig | None = None, slices: int = 1) ->
     Raises:
         UserError: The TPU compiler is not installed, or does not know the name.
     """
+    # What is compiled for devices that are not there cannot be read back from JAX's cache.
+    jax.config.update("jax_enable_compilation_cache", False)
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     try:

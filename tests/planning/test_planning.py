@@ -87,6 +87,25 @@ def test_collectives_are_read_from_machine_code() -> None:
     assert [each.sent for each in read_collectives(code, 8)] == [192, 24, 24, 8]
 
 
+def test_what_a_loop_exchanges_counts_in_each_pass() -> None:
+    code = """
+%fused (a: f32[4]) -> f32[4] {
+  ROOT %g = f32[8]{0} all-gather(%x), channel_id=1, replica_groups=[2,4]<=[8], dimensions={0}
+}
+%body.1 (a: f32[4]) -> f32[4] {
+  %f = f32[8]{0} fusion(%a), kind=kCustom, calls=%fused
+  %r = f32[4]{0} all-reduce(%f), channel_id=2, replica_groups={{0,1,2,3}}, to_apply=%sum
+}
+ENTRY %main (a: f32[4]) -> f32[4] {
+  %w = f32[4]{0} while(%a), condition=%cond, body=%body.1
+  %s = f32[2]{0} all-reduce(%w), channel_id=3, replica_groups={{0,1,2,3}}, to_apply=%sum
+}
+"""
+    found = summarized(read_collectives(code, 4, passes=3))
+    assert found == [("all-gather", 3, 96), ("all-reduce", 4, 56)]
+    assert summarized(read_collectives(code, 4)) == [("all-gather", 1, 32), ("all-reduce", 2, 24)]
+
+
 def test_what_crosses_between_slices_is_read_from_machine_code() -> None:
     code = """
   %r = (f32[8,128]{1,0:T(8,128)}, u32[], token[]) recv(%t), channel_id=1, is_host_transfer=true, \
