@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.harness import OURS, Row, arguments, cpu_name, photographs, report
+from benchmarks.harness import OURS, Row, arguments, cpu_name, in_turn, photographs, report
 from catsdogs_jax.config import DataConfig
 from catsdogs_jax.data.dataset import picture_sets
 from catsdogs_jax.data.decode import decode, jpeg_ratio, read_header
@@ -151,13 +151,7 @@ def _against_decoding(rounds: int) -> list[Row]:
             for _ in work(paths):
                 pass
             spent[system].append(len(paths) / (time.perf_counter() - since))
-    medians = {system: float(np.median(values)) for system, values in spent.items()}
-    return [
-        Row("scan of the photographs", system, medians[system], "images/s",
-            None if system == OURS else medians[OURS] / medians[system],
-            min(values), max(values), rounds)
-        for system, values in spent.items()
-    ]  # fmt: skip
+    return in_turn("scan of the photographs", spent, "images/s")
 
 
 def _decoded(paths: list[Path]) -> Iterator[None]:

@@ -2,7 +2,8 @@
 
 A system is a worker process (`benchmarks.worker`) that gets ready, then does one round of work
 whenever it is asked and waits idly in between. The rounds of all systems alternate, so that a
-change in the machine's speed meets all of them, and the ratio of medians is what is quoted.
+change in the machine's speed meets all of them. The ratio of medians is what is quoted, beside the
+lowest and highest ratio of a round.
 """
 
 import argparse
@@ -33,6 +34,8 @@ class Row:
         low: Smallest value of a round.
         high: Greatest value of a round.
         n: Number of rounds.
+        ratio_low: Smallest ratio of a round; none: the rounds were not in turn.
+        ratio_high: Greatest ratio of a round.
     """
 
     case: str
@@ -43,6 +46,8 @@ class Row:
     low: float
     high: float
     n: int
+    ratio_low: float | None = None
+    ratio_high: float | None = None
 
 
 class Worker:
@@ -82,13 +87,16 @@ class Worker:
         raise SystemExit(f"benchmark of {self.system} ended early, see above")
 
 
-def arguments(description: str, rounds: int) -> argparse.ArgumentParser:
-    """Returns the flags that every benchmark has."""
+def arguments(description: str, rounds: int | None = None) -> argparse.ArgumentParser:
+    """Returns the flags that every benchmark has; those of rounds and peers where it has rounds."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as data")
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"rounds a system [{rounds}]")
-    parser.add_argument("--quick", action="store_true", help="one round: shows that it works")
-    parser.add_argument("--only", nargs="*", metavar="SYSTEM", help="these peers alone")
+    parser.add_argument("--quick", action="store_true", help="the least that shows that it works")
+    if rounds is not None:
+        parser.add_argument(
+            "--rounds", type=int, default=rounds, help=f"rounds a system [{rounds}]"
+        )
+        parser.add_argument("--only", nargs="*", metavar="SYSTEM", help="these peers alone")
     return parser
 
 
@@ -138,16 +146,42 @@ def compare(
         for worker in workers:
             worker.close()
     named = unit or str(workers[0].about["unit"])
-    medians = {system: statistics.median(found) for system, found in values.items()}
+    versions = {k: v for worker in workers for k, v in worker.about["versions"].items()}
+    return in_turn(case, values, named, first), versions
+
+
+def in_turn(
+    case: str, values: Mapping[str, Sequence[float]], unit: str, ours: str = OURS
+) -> list[Row]:
+    """Returns a row for each system whose rounds alternated with those of ours.
+
+    Args:
+        case: Name of the rows.
+        values: Of each round, by system.
+        unit: Of the values. Of "MiB" and "s" less is better.
+        ours: The system that the others are compared with.
+    """
+
+    def better(mine: float, other: float) -> float:
+        return other / mine if unit in ("MiB", "s") else mine / other
+
     rows = []
     for system, found in values.items():
-        quotient = medians[first] / medians[system]
-        better = 1 / quotient if named in ("MiB", "s") else quotient
-        ratio = None if system == first else better
-        median = medians[system]
-        rows.append(Row(case, system, median, named, ratio, min(found), max(found), rounds))
-    versions = {k: v for worker in workers for k, v in worker.about["versions"].items()}
-    return rows, versions
+        median, n = statistics.median(found), len(found)
+        row = Row(case, system, median, unit, None, min(found), max(found), n)
+        if system != ours:
+            ratio = better(statistics.median(values[ours]), median)
+            rounds = [better(*pair) for pair in zip(values[ours], found, strict=True)]
+            row = dataclasses.replace(
+                row, ratio=ratio, ratio_low=min(rounds), ratio_high=max(rounds)
+            )
+        rows.append(row)
+    return rows
+
+
+def single(case: str, value: float, unit: str) -> Row:
+    """Returns the row of something of ours that is found once, and has no peer."""
+    return Row(case, OURS, value, unit, None, value, value, 1)
 
 
 def cpu_name() -> str:
@@ -160,16 +194,48 @@ def cpu_name() -> str:
     return f"{names[0] if names else platform.processor()}, {extension}, {cores} cores"
 
 
+def commit() -> str:
+    """Returns the short hash of what is checked out, a + behind it if files differ; empty: none.
+
+    The history does not count: to add to it is not a change of what is measured.
+    """
+    here = Path(__file__).parent
+    name = ["git", "rev-parse", "--short", "HEAD"]
+    differs = ["git", "diff", "--quiet", "HEAD", "--", ":/", ":(exclude)history.jsonl"]
+    try:
+        found = subprocess.run(name, cwd=here, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    changed = subprocess.run(differs, cwd=here, check=False).returncode != 0
+    return found.stdout.strip() + ("+" if changed else "")
+
+
 def report(rows: Sequence[Row], versions: Mapping[str, str], flags: argparse.Namespace) -> None:
     """Prints the table, and writes it as data if asked to."""
-    about = {"python": platform.python_version(), **versions}
+    about = _with_python(versions)
     print(f"\n{cpu_name()}; {', '.join(f'{k} {v}' for k, v in sorted(about.items()))}\n")
     print("| case | system | median (lowest to highest of n) | ours is better by |")
     print("|---|---|---|---|")
     for row in rows:
         spread = f"{row.value:,.4g} {row.unit} ({row.low:,.4g} to {row.high:,.4g}, n = {row.n})"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f} x"
+        if row.ratio_low is not None:
+            ratio += f" ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
         print(f"| {row.case} | {row.system} | {spread} | {ratio} |")
+    write(rows, versions, flags)
+
+
+def write(rows: Sequence[Row], versions: Mapping[str, str], flags: argparse.Namespace) -> None:
+    """Writes the rows as data, if asked to."""
     if flags.json:
-        tree = {"cpu": cpu_name(), "versions": about, "rows": [dataclasses.asdict(r) for r in rows]}
+        tree = {
+            "commit": commit(),
+            "cpu": cpu_name(),
+            "versions": _with_python(versions),
+            "rows": [dataclasses.asdict(row) for row in rows],
+        }
         flags.json.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+
+
+def _with_python(versions: Mapping[str, str]) -> dict[str, str]:
+    return {"python": platform.python_version(), **versions}

@@ -1,19 +1,18 @@
 """Files to answers, by predict and by evaluate: python -m benchmarks.predict RUN PICTURES."""
 
-import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.harness import OURS, Row, arguments, report
+from benchmarks.harness import OURS, arguments, in_turn, report
 from catsdogs_jax import load, runtime
 from catsdogs_jax.classifier import Classifier
 from catsdogs_jax.data.dataset import picture_sets
 from catsdogs_jax.data.manifest import evaluation_manifest
 from catsdogs_jax.data.sources import list_labelled
 
-_EVALUATE = f"{OURS} evaluate"
+_PREDICT = f"{OURS} predict"
 
 
 def main() -> None:
@@ -32,7 +31,9 @@ def main() -> None:
             way()
             seconds[name].append(time.perf_counter() - start)
     found = {name: [count / taken for taken in times] for name, times in seconds.items()}
-    report(_rows(classifier, found), {"jax": version("jax"), "pictures": str(count)}, flags)
+    case = f"{classifier.config.model.name} at {classifier.preprocessing.image_size}"
+    rows = in_turn(case, found, "images/s", _PREDICT)
+    report(rows, {"jax": version("jax"), "pictures": str(count)}, flags)
 
 
 def _ways(classifier: Classifier, folder: Path) -> tuple[int, dict[str, Callable[[], object]]]:
@@ -40,28 +41,9 @@ def _ways(classifier: Classifier, folder: Path) -> tuple[int, dict[str, Callable
     sets = list(picture_sets(manifest, classifier.preprocessing).values())
     files = [made.root / picture.file for made in sets for picture in made.pictures]
     return len(files), {
-        f"{OURS} predict": lambda: classifier.predict(files),
-        _EVALUATE: lambda: [classifier.evaluate(made) for made in sets],
+        _PREDICT: lambda: classifier.predict(files),
+        f"{OURS} evaluate": lambda: [classifier.evaluate(made) for made in sets],
     }
-
-
-def _rows(classifier: Classifier, found: dict[str, list[float]]) -> list[Row]:
-    medians = {name: statistics.median(rates) for name, rates in found.items()}
-    predict = medians[f"{OURS} predict"]
-    case = f"{classifier.config.model.name} at {classifier.preprocessing.image_size}"
-    return [
-        Row(
-            case,
-            name,
-            medians[name],
-            "images/s",
-            predict / medians[name] if name == _EVALUATE else None,
-            min(rates),
-            max(rates),
-            len(rates),
-        )
-        for name, rates in found.items()
-    ]
 
 
 if __name__ == "__main__":

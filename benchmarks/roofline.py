@@ -1,12 +1,12 @@
 """What a TPU allows, read from its compiler: uv run --extra tpu python -m benchmarks.roofline."""
 
-import argparse
+import contextlib
 import importlib.metadata
-import json
-from pathlib import Path
 from typing import Any
 
+from benchmarks.harness import Row, arguments, single, write
 from catsdogs_jax.config.reader import read_config
+from catsdogs_jax.planning.costs import quick_compilation
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.plan import make_plan
@@ -57,12 +57,14 @@ def roofline(model: str, topology: str) -> dict[str, Any]:
 
 def main() -> None:
     """Prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as data")
+    parser = arguments(__doc__ or "")
     parser.add_argument("--topology", nargs="*", default=["v5e:2x4"], metavar="KIND:SHAPE")
-    parser.add_argument("--model", nargs="*", default=list(_SIDES), choices=_SIDES, metavar="NAME")
+    parser.add_argument("--model", nargs="*", choices=_SIDES, metavar="NAME")
     flags = parser.parse_args()
-    rows = [roofline(model, topology) for topology in flags.topology for model in flags.model]
+    models = flags.model or (["seed_cnn"] if flags.quick else list(_SIDES))
+    # A compiler in haste makes other code: the bytes of --quick are not those of the table.
+    with quick_compilation() if flags.quick else contextlib.nullcontext():
+        found = [roofline(model, topology) for topology in flags.topology for model in models]
     versions = {name: importlib.metadata.version(name) for name in ("jax", "libtpu")}
     print(f"\n{', '.join(f'{k} {v}' for k, v in versions.items())}\n")
     print(
@@ -70,15 +72,27 @@ def main() -> None:
         "| images/s allowed | memory of a device |"
     )
     print("|---|---|---|---|---|---|")
-    for row in rows:
+    for step in found:
         print(
-            f"| {row['case']} | {row['operations_a_picture'] / 1e9:.2f} G "
-            f"| {row['bytes_a_picture'] / 1e6:.1f} MB "
-            f"| {row['intensity']:.1f} ({row['balance']:.0f}) "
-            f"| {row['images_per_second']:,.0f} | {row['device_bytes'] / 2**20:,.0f} MiB |"
+            f"| {step['case']} | {step['operations_a_picture'] / 1e9:.2f} G "
+            f"| {step['bytes_a_picture'] / 1e6:.1f} MB "
+            f"| {step['intensity']:.1f} ({step['balance']:.0f}) "
+            f"| {step['images_per_second']:,.0f} | {step['device_bytes'] / 2**20:,.0f} MiB |"
         )
-    if flags.json:
-        flags.json.write_text(json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n")
+    write([row for step in found for row in rows(step)], versions, flags)
+
+
+def rows(step: dict[str, Any]) -> list[Row]:
+    """Returns the figures of a step as data."""
+    case = step["case"]
+    return [
+        single(f"{case}, operations", step["operations_a_picture"] / 1e9, "G a picture"),
+        single(f"{case}, bytes", step["bytes_a_picture"] / 1e6, "MB a picture"),
+        single(f"{case}, intensity", step["intensity"], "operations a byte"),
+        single(f"{case}, the chip's balance", step["balance"], "operations a byte"),
+        single(f"{case}, allowed", step["images_per_second"], "images/s"),
+        single(f"{case}, memory of a device", step["device_bytes"] / 2**20, "MiB"),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Weak and strong scaling on paper: uv run --extra tpu python -m benchmarks.scaling --plot FILE."""
 
-import argparse
 import importlib.metadata
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.harness import OURS, Row, arguments, single, write
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import read_config
 from catsdogs_jax.planning.chips import CHIPS
@@ -18,7 +20,7 @@ from catsdogs_jax.task import Task
 from catsdogs_jax.training.topology import absent_tpus
 
 _TOPOLOGY, _CHIPS = "v5e:2x4", 8
-_MODELS = {"seed_cnn": 150, "resnet50": 224, "vit_small": 224}
+MODELS = {"seed_cnn": 150, "resnet50": 224, "vit_small": 224}
 _FEW, _MANY = 32, 128
 _BATCH_OF_A_CHIP, _GLOBAL_BATCH = 128, 8192
 _COUNTS = [4**n for n in range(7)]
@@ -28,7 +30,7 @@ def config_of(model: str, pictures_of_a_chip: int) -> Config:
     """Returns a run of a model in bfloat16."""
     overrides = {
         "data.dir": "unused",
-        "data.image_size": str(_MODELS[model]),
+        "data.image_size": str(MODELS[model]),
         "data.batch_size": str(pictures_of_a_chip * _CHIPS),
         "model.name": model,
         "model.dtype": "bfloat16",
@@ -58,12 +60,19 @@ def work_of(model: str) -> Work:
     )
 
 
-def table(works: dict[str, Work]) -> str:
-    """Returns a Markdown table of each model at each number of chips."""
-    lines = [
-        "| model | chips | weak: efficiency | pictures/s | pictures/s a host | strong: speedup |",
-        "|---|---|---|---|---|---|",
-    ]
+class Point(NamedTuple):
+    """A model on so many chips; pairs go from no overlap of exchange and work to a full one."""
+
+    model: str
+    chips: int
+    efficiency: tuple[float, float]
+    pictures: float
+    pictures_of_host: float
+    speedup: tuple[float, float]
+
+
+def points(works: dict[str, Work]) -> Iterator[Point]:
+    """Yields each model at each number of chips."""
     for model, work in works.items():
         weak, strong = curves(work)
         for one, other in zip(weak, strong, strict=True):
@@ -72,11 +81,39 @@ def table(works: dict[str, Work]) -> str:
             fed = pictures_of_host(one, V5E_PODS)
             gain = other.pictures_apart / strong[0].pictures_apart
             most = other.pictures / strong[0].pictures
-            lines.append(
-                f"| {model} | {one.chips:,} | {share:.0%} to {best:.0%} | {one.pictures:,.0f} | "
-                f"{fed:,.0f} | {gain:,.0f} to {most:,.0f} x |"
-            )
+            yield Point(model, one.chips, (share, best), one.pictures, fed, (gain, most))
+
+
+def table(works: dict[str, Work]) -> str:
+    """Returns a Markdown table of each model at each number of chips."""
+    lines = [
+        "| model | chips | weak: efficiency | pictures/s | pictures/s a host | strong: speedup |",
+        "|---|---|---|---|---|---|",
+    ]
+    for point in points(works):
+        (share, best), (gain, most) = point.efficiency, point.speedup
+        lines.append(
+            f"| {point.model} | {point.chips:,} | {share:.0%} to {best:.0%} "
+            f"| {point.pictures:,.0f} | {point.pictures_of_host:,.0f} "
+            f"| {gain:,.0f} to {most:,.0f} x |"
+        )
     return "\n".join(lines)
+
+
+def rows(works: dict[str, Work]) -> list[Row]:
+    """Returns the table as data; the value of a range is its lower end."""
+    found = []
+    for point in points(works):
+        case = f"{point.model}, {point.chips:,} chips"
+        share, best = (100 * end for end in point.efficiency)
+        gain, most = point.speedup
+        found += [
+            Row(f"{case}, weak: efficiency", OURS, share, "%", None, share, best, 1),
+            single(f"{case}, weak: all", point.pictures, "images/s"),
+            single(f"{case}, weak: a host", point.pictures_of_host, "images/s"),
+            Row(f"{case}, strong: speedup", OURS, gain, "x", None, gain, most, 1),
+        ]
+    return found
 
 
 def curves(work: Work) -> tuple[list[Scaled], list[Scaled]]:
@@ -142,13 +179,14 @@ def _band(axes: Axes, points: list[Scaled], color: str, model: str, *, by_chip: 
 
 def main() -> None:
     """Compiles, prints a table, draws."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__ or "")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the curves")
     flags = parser.parse_args()
-    works = {model: work_of(model) for model in _MODELS}
-    versions = ", ".join(f"{n} {importlib.metadata.version(n)}" for n in ("jax", "libtpu"))
-    print(f"\n{versions}\n")
+    works = {model: work_of(model) for model in (["seed_cnn"] if flags.quick else MODELS)}
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "libtpu")}
+    print(f"\n{', '.join(f'{k} {v}' for k, v in versions.items())}\n")
     print(table(works))
+    write(rows(works), versions, flags)
     if flags.plot:
         draw(works, flags.plot)
 

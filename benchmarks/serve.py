@@ -1,6 +1,5 @@
 """A server under load: python -m benchmarks.serve --workdir RUN_OR_BUNDLE PICTURE_FOLDER."""
 
-import argparse
 import importlib.metadata
 import os
 import random
@@ -9,14 +8,17 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
 import numpy as np
 
+from benchmarks.harness import OURS, Row, arguments, single, write
+
 _BAD = [b"", b"<html>no picture</html>", b"\xff\xd8\xff\xe0" + bytes(64), bytes(40 * 2**20)]
 _BAD_SHARE = 0.1
+_SECONDS, _QUICK_SECONDS = 60, 5
 
 
 class Client(threading.Thread):
@@ -62,12 +64,13 @@ def memory(pid: int) -> float:
 
 def main() -> None:
     """Starts a server, loads it, prints what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__ or "")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="a run or a bundle")
-    parser.add_argument("--seconds", type=float, default=60, metavar="S", help="[60]")
+    parser.add_argument("--seconds", type=float, metavar="S", help=f"[{_SECONDS}]")
     parser.add_argument("--clients", type=int, default=8, metavar="N", help="[8]")
     parser.add_argument("pictures", type=Path, metavar="FOLDER", help="JPEG files below it")
     flags = parser.parse_args()
+    seconds = flags.seconds or (_QUICK_SECONDS if flags.quick else _SECONDS)
     pictures = [path.read_bytes() for path in sorted(flags.pictures.rglob("*.jpg"))[:200]]
     command = [sys.executable, "-m", "catsdogs_jax.serve", "--workdir", flags.workdir]
     with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as server:
@@ -75,38 +78,57 @@ def main() -> None:
         lines = iter(server.stdout.readline, "")
         url = next(line.split()[1] for line in lines if line.startswith("open "))
         httpx.post(f"{url}api/predict", files={"files": pictures[0]}, timeout=300)  # Ready.
-        before, until = memory(server.pid), time.monotonic() + flags.seconds
+        before, until = memory(server.pid), time.monotonic() + seconds
         clients = [
             Client(f"{url}api/predict", pictures, until, seed) for seed in range(flags.clients)
         ]
         for client in clients:
             client.start()
-        time.sleep(flags.seconds / 2)
+        time.sleep(seconds / 2)
         halfway = memory(server.pid)
         for client in clients:
             client.join()
         after, alive = memory(server.pid), server.poll() is None
         server.terminate()
-    report(clients, flags.seconds, (before, halfway, after), alive=alive)
+    resident = {"before": before, "halfway": halfway, "after": after}
+    report(clients, seconds, resident, alive=alive)
+    write(rows(clients, seconds, resident), _versions(), flags)
 
 
 def report(
-    clients: Sequence[Client], seconds: float, resident: tuple[float, ...], *, alive: bool
+    clients: Sequence[Client], seconds: float, resident: Mapping[str, float], *, alive: bool
 ) -> None:
     """Prints one line for each thing that was looked at."""
     times = np.concatenate([client.times for client in clients])
     statuses = sum((client.statuses for client in clients), Counter())
-    names = ("jax", "fastapi", "uvicorn")
-    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
+    print(", ".join(f"{name} {version}" for name, version in _versions().items()))
     print(f"clients         {len(clients)}, {seconds:.0f} s")
     print(f"pictures        {len(times):,}, {len(times) / seconds:.1f} a second")
     middle, late = (1000 * np.quantile(times, share) for share in (0.5, 0.99))
     print(f"latency         median {middle:.0f} ms, p99 {late:.0f} ms (n = {len(times):,})")
     print(f"answers         {dict(sorted(statuses.items()))}")
     print(f"wrong answers   {sum(client.wrong for client in clients)}")
-    print("memory          " + ", ".join(f"{mib:,.0f}" for mib in resident) + " MiB")
-    print("                (before, halfway, after)")
+    print("memory          " + ", ".join(f"{mib:,.0f}" for mib in resident.values()) + " MiB")
+    print(f"                ({', '.join(resident)})")
     print(f"server          {'alive' if alive else 'DEAD'}")
+
+
+def rows(clients: Sequence[Client], seconds: float, resident: Mapping[str, float]) -> list[Row]:
+    """Returns what was measured as data."""
+    times = 1000 * np.concatenate([client.times for client in clients])
+    low, middle, late, high = map(float, np.quantile(times, (0, 0.5, 0.99, 1)))
+    case, n = f"{len(clients)} clients", len(times)
+    return [
+        single(f"{case}, good requests", n / seconds, "images/s"),
+        Row(f"{case}, latency", OURS, middle, "ms", None, low, high, n),
+        single(f"{case}, latency of the 99th percentile", late, "ms"),
+        single(f"{case}, wrong answers", sum(client.wrong for client in clients), "answers"),
+        *(single(f"{case}, memory {when}", mib, "MiB") for when, mib in resident.items()),
+    ]
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("jax", "fastapi", "uvicorn")}
 
 
 if __name__ == "__main__":

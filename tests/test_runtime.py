@@ -1,12 +1,100 @@
 """Promises of the start of a process."""
 
 import ctypes
+import dataclasses
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from catsdogs_jax import runtime
+from catsdogs_jax.config import Config
 from catsdogs_jax.errors import UserError
+
+COMPILE = """
+import sys, jax
+from catsdogs_jax import runtime
+from catsdogs_jax.training.compilation import compile_or_recall
+runtime._WORTH_KEEPING_SECONDS = 0
+if len(sys.argv) > 1:
+    runtime._COMPILED_BYTES = int(sys.argv[1])
+runtime.start()
+print(jax.config.jax_compilation_cache_max_size)
+for n in range(5):
+    def function(x): return x @ x + n
+    function.__name__ = f"number_{n}"
+    print(compile_or_recall(jax.jit(function).lower(jax.numpy.ones((4, 4))))[1])
+"""
+"""Compiles five functions and says for each whether it was in the cache."""
+
+ANNOUNCE = """
+import json, sys
+from catsdogs_jax import runtime, train
+from catsdogs_jax.config.reader import config_from_dict
+def announce(*arguments):
+    say(*arguments)
+    sys.exit()
+say, train.announce = train.announce, announce
+runtime._WORTH_KEEPING_SECONDS = 0
+runtime.start()
+train.train_and_evaluate(config_from_dict(json.loads(sys.argv[1])), sys.argv[2])
+"""
+"""Begins a run, up to its first step."""
+
+
+def run(cache: Path, script: str, *arguments: object) -> list[str]:
+    """Runs a script in a process of its own and returns the lines that it prints."""
+    environment = {**os.environ, "CATSDOGS_CACHE": str(cache)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def compiled(cache: Path) -> dict[str, int]:
+    """Returns the bytes of what is kept, by the name of the function."""
+    files = (cache / "compiled").glob("*/*-cache")
+    return {file.name.removeprefix("jit_").rsplit("-", 2)[0]: file.stat().st_size for file in files}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A cache folder that one process has filled, and what that said."""
+    cache = tmp_path_factory.mktemp("first")
+    return cache, run(cache, COMPILE)
+
+
+def test_the_next_process_finds_what_one_has_compiled(first: tuple[Path, list[str]]) -> None:
+    cache, (most, *recalled) = first
+    assert int(most) == 2**30
+    assert recalled == ["False"] * 5
+    assert {f"number_{n}" for n in range(5)} <= set(compiled(cache))
+    assert run(cache, COMPILE)[1:] == ["True"] * 5
+
+
+def test_the_oldest_is_forgotten_where_what_is_compiled_takes_too_much(
+    first: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    most = 3 * max(compiled(first[0]).values())
+    run(tmp_path, COMPILE, most)
+    kept = compiled(tmp_path)
+    assert "number_0" not in kept
+    assert "number_4" in kept
+    assert sum(kept.values()) <= most
+
+
+def test_a_run_says_how_many_steps_an_earlier_one_had_compiled(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = json.dumps(dataclasses.asdict(tiny()))
+    for number, recalled in (("one", 0), ("two", 2)):
+        said = run(tmp_path / "cache", ANNOUNCE, config, tmp_path / number)
+        assert f"compiled  {recalled} of 2 steps were in the cache of compiled functions" in said
 
 
 def test_the_allocator_is_left_alone_where_it_is_not_glibc(monkeypatch: pytest.MonkeyPatch) -> None:

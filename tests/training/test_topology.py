@@ -99,10 +99,15 @@ def test_gradients_are_added_over_devices_in_float32(name: str) -> None:
         assert "bf16" not in reduction.split("all-reduce")[0], reduction
 
 
-def test_the_parameters_and_what_follows_them_stay_float32() -> None:
-    state = trainer_of("seed_cnn").abstract_state()
-    kept = jax.tree.leaves((state.params, state.average))
-    assert {leaf.dtype for leaf in kept} == {jax.numpy.dtype("float32")}
+@pytest.mark.parametrize("model", SIDES)
+def test_the_parameters_and_what_follows_them_stay_float32(model: str) -> None:
+    state = trainer_of(model).abstract_state()
+    followed = (state.params, state.optimizer, state.average)
+    by_norms = (state.statistics, state.average_statistics) if model in NORMS else ()
+    for tree in (*followed, *by_norms):
+        types = {leaf.dtype for leaf in jax.tree.leaves(tree)}
+        floats = {kind for kind in types if jax.numpy.issubdtype(kind, jax.numpy.floating)}
+        assert floats == {jax.numpy.dtype("float32")}
 
 
 @pytest.mark.parametrize("name", STEPS)
