@@ -17,6 +17,7 @@ from catsdogs_jax.errors import Interrupted, UserError
 
 _FLAGS = ("coordinator", "processes", "process_id")
 _VARIABLES = {flag: f"CATSDOGS_{flag.upper()}" for flag in _FLAGS}
+_LAST_PORT = 65_535
 _LINGER_SECONDS = 3
 
 
@@ -55,6 +56,8 @@ def join(flags: argparse.Namespace) -> None:
             "several processes need all of --coordinator HOST:PORT --processes N --process-id I, "
             f"not { ({flag: value for flag, value in given.items() if value}) }"
         )
+    if not 0 < int(port) <= _LAST_PORT:
+        raise UserError(f"--coordinator {where}: there is no port {port}: give 1 to {_LAST_PORT}")
     processes, process = int(count or 0), int(place or 0)
     if process >= processes:
         raise UserError(f"--process-id is {process}: give 0 to {processes - 1}")

@@ -20,6 +20,7 @@ EXIT_CODE = 75
 """The EX_TEMPFAIL of sysexits.h: nothing is wrong with the command, which may be given again."""
 
 _BEAT_SECONDS = 1.0
+_TELL_SECONDS = 5.0
 _FIRST, _OTHERS = "catsdogs/first/", "catsdogs/others/"
 _ALIVE, _LOST = f"{_FIRST}alive", f"{_FIRST}lost"
 
@@ -101,21 +102,30 @@ class Peers:
         while (gone := self.gone()) is None:
             time.sleep(_BEAT_SECONDS)
         if self._process == 0:
-            self._store.key_value_set(_LOST, gone, allow_overwrite=True)
+            # In a thread, as the store may be frozen by now: nothing shall keep this process here.
+            telling = threading.Thread(target=self._tell, args=(gone,), daemon=True)
+            telling.start()
+            telling.join(_TELL_SECONDS)
         end(gone, self._silence)
+
+    def _tell(self, gone: str) -> None:
+        with contextlib.suppress(Exception):  # The others will miss this process.
+            self._store.key_value_set(_LOST, gone, allow_overwrite=True)
 
 
 def end(gone: str, silence: float) -> None:
     """Ends this process with one line; nothing else could, as it may wait in a computation."""
-    sys.stdout.flush()
-    print(
+    said = (
         f"error: {gone} has not been heard of for {silence:.0f} s, killed, frozen or cut off, and "
         "this process of the same run cannot go on alone: the same command, in as many processes "
-        "as there are, goes on from the last checkpoint",
-        file=sys.stderr,
-        flush=True,
+        "as there are, goes on from the last checkpoint"
     )
-    os._exit(EXIT_CODE)
+    try:
+        with contextlib.suppress(OSError, ValueError):  # Whoever read the output may be gone too.
+            sys.stdout.flush()
+        print(said, file=sys.stderr, flush=True)
+    finally:
+        os._exit(EXIT_CODE)
 
 
 def store_of_jax() -> Any:

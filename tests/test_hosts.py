@@ -152,6 +152,16 @@ def test_when_one_of_four_freezes_the_others_end_and_two_go_on_and_then_four_aga
     assert_same_rows(rows, rows_of(tmp_path / "alone", STEPS))
 
 
+def test_a_number_of_processes_that_cannot_share_the_batch_ends_all_with_sizes_that_they_can(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    run = launched(tmp_path, tiny(data={"batch_size": 8}, mesh={"devices": 3}), 3)
+    said, _ = run.communicate()
+    assert run.returncode == 2, said
+    assert b"data.batch_size is 8, which 3 devices cannot share evenly: use 6 or 9" in said
+    assert b"or start another number of processes" in said
+
+
 _WAITER = """
 import sys, types
 from catsdogs_jax import hosts, peers
@@ -308,6 +318,9 @@ def test_incomplete_flags_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         hosts.join(flags_of(["--processes", "2", "--process-id", "2"]))
     monkeypatch.setenv("CATSDOGS_COORDINATOR", "somewhere")
     with pytest.raises(UserError, match=r"HOST:PORT .*'coordinator': 'somewhere'"):
+        hosts.join(flags_of(["--processes", "2", "--process-id", "0"]))
+    monkeypatch.setenv("CATSDOGS_COORDINATOR", "somewhere:65536")
+    with pytest.raises(UserError, match="port 65536: give 1 to 65535"):
         hosts.join(flags_of(["--processes", "2", "--process-id", "0"]))
 
 

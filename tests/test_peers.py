@@ -1,6 +1,10 @@
 """Promises of heartbeats: a process that is gone is named, one that is there never."""
 
+import io
 import itertools
+import sys
+import threading
+from typing import NoReturn
 
 import pytest
 
@@ -83,3 +87,53 @@ def test_a_first_process_that_does_not_answer_is_gone_for_the_others(clock: list
     assert run[1].gone() is None
     clock[0] = 31
     assert (run[1].gone() or "").startswith("process 0 (on ")
+
+
+class Closed(io.StringIO):
+    """Output that nobody reads any more."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+@pytest.fixture
+def exits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the end of the process be an exception."""
+
+    def leave(code: int) -> NoReturn:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(peers.os, "_exit", leave)
+
+
+@pytest.mark.usefixtures("exits")
+@pytest.mark.parametrize("fault", ["fails", "hangs"])
+def test_the_first_process_ends_though_the_store_does_not_take_what_it_tells_the_others(
+    clock: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fault: str,
+) -> None:
+    store, run = run_of(2)
+    clock[0] = 31
+    run[0].beat()
+    answer = threading.Event()
+    if fault == "hangs":
+        monkeypatch.setattr(peers, "_TELL_SECONDS", 0.05)
+        monkeypatch.setattr(store, "key_value_set", lambda *_, **__: answer.wait())
+    store.frozen = True
+    with pytest.raises(SystemExit, match=str(peers.EXIT_CODE)):
+        run[0]._look_on()
+    answer.set()
+    assert capsys.readouterr().err.startswith("error: process 1 has not been heard of for 30 s")
+
+
+@pytest.mark.usefixtures("exits")
+def test_a_process_ends_though_nobody_reads_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, Closed())
+    with pytest.raises(SystemExit, match=str(peers.EXIT_CODE)):
+        peers.end("process 1", 30)

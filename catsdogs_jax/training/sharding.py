@@ -94,9 +94,14 @@ class Sharding:
         if rest:
             lower, upper = size - rest, size - rest + self.device_count
             nearby = f"{lower} or {upper}" if lower else f"{upper}"
+            fewer = (
+                "start another number of processes"
+                if self.mesh.is_multi_process
+                else "--config.mesh.devices=N"
+            )
             raise UserError(
                 f"{key} is {size}, which {self.device_count} devices cannot share evenly: "
-                f"use {nearby}, or --config.mesh.devices=N"
+                f"use {nearby}, or {fewer}"
             )
 
     def of(self, path: str, shape: Sequence[int]) -> NamedSharding:

@@ -1,6 +1,6 @@
-"""Promises of the ways to run on clusters: valid by schemas, clean by linters, restarted rightly.
+"""Promises of the scripts that run on clusters: clean by linters, restarted rightly.
 
-Those that need a linter or a schema run where the dependency group `launch` is installed.
+Those that need a linter run where the dependency group `launch` is installed.
 """
 
 import os
@@ -10,14 +10,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 LAUNCH = REPOSITORY / "launch"
-JOB_SETS = sorted((LAUNCH / "kubernetes").glob("*.yaml"))
 
 
 def linter(name: str) -> str:
@@ -27,38 +24,6 @@ def linter(name: str) -> str:
     return found
 
 
-def parsed(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text())
-
-
-@pytest.mark.parametrize("path", JOB_SETS, ids=lambda path: path.stem)
-def test_each_job_of_a_job_set_is_valid_by_the_published_schema(path: Path) -> None:
-    validate = pytest.importorskip("kubernetes_validate").validate
-    for replicated in parsed(path)["spec"]["replicatedJobs"]:
-        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}}
-        job["spec"] = replicated["template"]["spec"]
-        validate(job, "1.31", strict=True)
-        job["spec"]["completionsMode"] = "Indexed"  # A slip of the pen is found.
-        with pytest.raises(Exception, match="completionsMode"):
-            validate(job, "1.31", strict=True)
-
-
-@pytest.mark.parametrize("path", JOB_SETS, ids=lambda path: path.stem)
-def test_a_mistake_fails_a_job_set_and_anything_else_restarts_it(path: Path) -> None:
-    spec = parsed(path)["spec"]
-    assert spec["failurePolicy"]["maxRestarts"] > 0
-    (rule,) = spec["failurePolicy"]["rules"]
-    assert rule["action"] == "FailJobSet"
-    job = spec["replicatedJobs"][0]["template"]["spec"]
-    (exit_rule,) = job["podFailurePolicy"]["rules"]
-    assert exit_rule["onExitCodes"]["values"] == [2]
-    container = job["template"]["spec"]["containers"][0]
-    assert container["name"] == exit_rule["onExitCodes"]["containerName"]
-    variables = {v["name"]: v.get("value") for v in container.get("env", ())}
-    assert variables.get("CATSDOGS_PROCESSES", str(job["completions"])) == str(job["completions"])
-    assert job["parallelism"] == job["completions"]
-
-
 @pytest.mark.parametrize("script", ["slurm.sbatch", "tpu_vm.sh"])
 def test_the_scripts_are_clean_by_shellcheck(script: str) -> None:
     subprocess.run([linter("shellcheck"), str(LAUNCH / script)], check=True)
@@ -66,6 +31,53 @@ def test_the_scripts_are_clean_by_shellcheck(script: str) -> None:
 
 def test_the_dockerfile_is_clean_by_hadolint() -> None:
     subprocess.run([linter("hadolint"), str(LAUNCH / "Dockerfile")], check=True)
+
+
+def batch(tmp_path: Path, code: int, **given: int) -> tuple[int, list[str]]:
+    """Runs slurm.sbatch as Slurm would, whose commands only pretend; returns its calls of them."""
+    for name, end in (("srun", code), ("scontrol", 0)):
+        command = tmp_path / name
+        command.write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/log\nexit {end}\n')
+        command.chmod(0o755)
+    (tmp_path / "log").unlink(missing_ok=True)
+    variables = {"SLURM_JOB_ID": 7, "SLURM_JOB_NUM_NODES": 1} | given
+    done = subprocess.run(
+        ["bash", str(LAUNCH / "slurm.sbatch"), "--config", "a file.py"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        | {name: str(value) for name, value in variables.items()},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.returncode, (tmp_path / "log").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("given", "tasks", "per_node"),
+    [
+        ({}, 1, 1),
+        ({"SLURM_JOB_NUM_NODES": 3}, 3, 1),
+        ({"SLURM_JOB_NUM_NODES": 3, "SLURM_GPUS_ON_NODE": 8}, 24, 8),
+        ({"SLURM_JOB_NUM_NODES": 2, "SLURM_GPUS_ON_NODE": 8, "SLURM_NTASKS_PER_NODE": 4}, 8, 4),
+        ({"SLURM_JOB_NUM_NODES": 2, "SLURM_GPUS_ON_NODE": 8, "SLURM_NTASKS": 32}, 16, 8),
+    ],
+    ids=["alone", "nodes", "their GPUs", "as told", "not as many as the first time"],
+)
+def test_a_slurm_job_has_a_task_for_each_gpu_of_the_nodes_that_it_was_given(
+    tmp_path: Path, given: dict[str, int], tasks: int, per_node: int
+) -> None:
+    code, (call,) = batch(tmp_path, 0, **given)
+    assert code == 0
+    assert f" --ntasks={tasks} --ntasks-per-node={per_node} " in call
+
+
+def test_a_slurm_job_is_queued_again_unless_it_has_ended_or_made_a_mistake(tmp_path: Path) -> None:
+    for code, restarts, again in [
+        *((code, 0, False) for code in (0, 1, 2)),  # 2: a batch that the devices cannot share, too.
+        *((code, 9, True) for code in (75, 134, 137, 143)),
+        *((code, 10, code == 143) for code in (75, 134, 137, 143)),
+    ]:
+        ended, (_, *calls) = batch(tmp_path, code, SLURM_RESTART_COUNT=restarts)
+        assert (ended, calls) == (code, ["scontrol requeue 7"] if again else [])
 
 
 FAKE_GCLOUD = """#!/bin/bash
