@@ -30,7 +30,7 @@ def simulated_step(
     """Returns the mean seconds from step to step, once the first batches are used up.
 
     A host begins a batch when the one before is made and there is room for it, that is when the
-    step `ahead` before has begun. A step begins when the last has ended and every host has its part.
+    step `ahead` before has begun. A step begins when the last has ended and each host has its part.
 
     Args:
         step: Seconds of the chips' own work and exchange.
