@@ -1,14 +1,13 @@
-"""The update rule and the course of its learning rate, from Optax."""
+"""The update rule and the course of its learning rate."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import optax
-from optax.contrib import MuonDimensionNumbers, muon
 
 from catsdogs_jax.config import Config, TrainConfig
+from catsdogs_jax.training.muon import muon
 
 
 def scaled(config: Config) -> TrainConfig:
@@ -24,12 +23,6 @@ def scaled(config: Config) -> TrainConfig:
 
 _ONE_CYCLE_RISE = 0.3
 _LAMB_EPSILON = 1e-6
-_MUON_RMS = 0.2
-"""Muon's updates are as long as AdamW's, so that one learning rate and one weight decay serve both:
-Liu et al., 2025, https://arxiv.org/abs/2502.16982"""
-
-_SIGN_KEPT = -1.0
-"""Optax negates what it multiplies by a learning rate; this one changes nothing."""
 
 
 def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
@@ -102,17 +95,13 @@ def _rule(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransf
     if config.optimizer == "lion":
         return optax.lion(schedule, **moments, **decay)
     if config.optimizer == "muon":
-        moments = {f"adam_{name}": value for name, value in moments.items()}
+        given: Any = {
+            "momentum": config.momentum,
+            "betas": config.betas,
+            "epsilon": config.epsilon,
+        }
         return optax.chain(
-            muon(
-                # Decay and learning rate follow, for both groups of parameters alike.
-                _SIGN_KEPT,
-                **momentum,
-                **moments,
-                **eps,
-                muon_weight_dimension_numbers=muon_matrices,
-                consistent_rms=_MUON_RMS,
-            ),
+            muon(**{name: value for name, value in given.items() if value is not None}),
             optax.add_decayed_weights(**decay),
             optax.scale_by_learning_rate(schedule),
         )
@@ -125,31 +114,3 @@ def _rule(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransf
 def _kernels(params: optax.Params) -> optax.Params:
     """Decay applies to kernels only: not to biases, nor to the scales of normalisation layers."""
     return jax.tree.map(lambda value: value.ndim > 1, params)
-
-
-def muon_matrices(params: Any) -> Any:
-    """Says which parameters Muon orthogonalises and how they are matrices; none: AdamW's.
-
-    Muon takes the kernels of hidden layers: of dense ones [in, out], of convolutions
-    [height * width * in, out], of attention [in, heads * features] and [heads * features, out].
-    AdamW takes the rest: biases, scales, embeddings, the head, and depthwise convolutions, each of
-    whose channels is a filter of its own.
-
-    Source: Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/
-    """
-    return jax.tree_util.tree_map_with_path(
-        lambda path, value: _as_matrix([str(getattr(k, "key", k)) for k in path], value.shape),
-        params,
-    )
-
-
-def _as_matrix(path: Sequence[str], shape: Sequence[int]) -> MuonDimensionNumbers | None:
-    if path[-1] != "kernel" or "head" in path:
-        return None
-    if len(shape) == 2:
-        return MuonDimensionNumbers(0, 1)
-    if len(shape) == 3:  # `nnx.MultiHeadAttention`: heads and their features are two axes.
-        return MuonDimensionNumbers((0, 1), 2) if "out" in path else MuonDimensionNumbers(0, (1, 2))
-    if len(shape) == 4 and shape[2] > 1:
-        return MuonDimensionNumbers((0, 1, 2), 3)
-    return None

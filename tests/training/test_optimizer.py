@@ -5,9 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from optax.contrib import MuonDimensionNumbers, _muon
 
 from catsdogs_jax.config import TrainConfig
+from catsdogs_jax.training.muon import muon, orthogonalized
 from catsdogs_jax.training.optimizer import make_optimizer, make_schedule
 
 
@@ -129,6 +132,41 @@ def test_muon_orthogonalises_hidden_kernels_and_leaves_the_rest_to_adamw() -> No
         found, like = (tree[path[0]][path[1]] for tree in (updates, adamw))
         np.testing.assert_array_equal(np.sign(found), np.sign(like))
         assert np.ptp(np.abs(found)) < 1e-4  # The first step of Adam has one length for all.
+
+
+def test_muons_steps_are_those_of_optax() -> None:
+    def matrices(params: Any) -> Any:
+        numbers = jax.tree.map(lambda _: None, params)
+        numbers["conv"]["kernel"] = MuonDimensionNumbers((0, 1, 2), 3)
+        numbers["attention"]["query"]["kernel"] = MuonDimensionNumbers(0, (1, 2))
+        numbers["attention"]["out"]["kernel"] = MuonDimensionNumbers((0, 1), 2)
+        return numbers
+
+    like = optax.contrib.muon(-1.0, muon_weight_dimension_numbers=matrices, consistent_rms=0.2)
+    rule, rng = muon(), np.random.default_rng(1)
+    states = rule.init(NETWORK), like.init(NETWORK)
+    for _ in range(3):
+        gradient = jax.tree.map(
+            lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), NETWORK
+        )
+        ours, first = rule.update(gradient, states[0], NETWORK)
+        theirs, second = like.update(gradient, states[1], NETWORK)
+        states = first, second
+        for mine, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            np.testing.assert_allclose(mine, other, rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("shape", [(3456, 384), (64, 64), (16, 200)])
+def test_a_badly_conditioned_matrix_is_orthogonalised_as_by_iterating_on_all_of_it(
+    shape: tuple[int, int],
+) -> None:
+    rng, rank = np.random.default_rng(0), min(shape)
+    left, right = (np.linalg.qr(rng.normal(size=(side, rank)))[0] for side in shape)
+    matrix = jnp.asarray((left * np.logspace(0, -4, rank)) @ right.T, jnp.float32)
+    found = orthogonalized(matrix)
+    quintic = jnp.array([3.4445, -4.7750, 2.0315])
+    expected = _muon.orthogonalize_via_newton_schulz(matrix, quintic)
+    assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
 
 
 def test_lion_steps_by_the_sign_and_lamb_by_the_length_of_the_kernel() -> None:
