@@ -28,7 +28,7 @@ def get_config() -> ml_collections.ConfigDict:
     }
     config.train = {
         "epochs": 150,
-        "optimizer": "adamw",
+        "optimizer": "muon",
         "learning_rate": 2e-3,
         "schedule": "one_cycle",
         "warmup": 0.2,
