@@ -30,7 +30,7 @@ def main() -> None:
     history, refused = [json.loads(line) for line in lines], []
     for path in flags.files:
         table = json.loads(path.read_text())
-        history.append(entry(table, table.get("commit") or commit()))
+        history.append(entry(table, table["commit"] if "commit" in table else commit()))
         if why := refusal(history[-1]):
             refused.append(f"{path} is not kept: {why}")
             continue

@@ -92,6 +92,7 @@ def arguments(description: str, rounds: int | None = None) -> argparse.ArgumentP
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as data")
     parser.add_argument("--quick", action="store_true", help="the least that shows that it works")
+    parser.set_defaults(commit=commit())  # Before anything is measured, or changed meanwhile.
     if rounds is not None:
         parser.add_argument(
             "--rounds", type=int, default=rounds, help=f"rounds a system [{rounds}]"
@@ -197,17 +198,19 @@ def cpu_name() -> str:
 def commit() -> str:
     """Returns the short hash of what is checked out, a + behind it if files differ; empty: none.
 
-    The history does not count: to add to it is not a change of what is measured.
+    New files count, the history does not: to add to it is no change of what is measured.
     """
     here = Path(__file__).parent
     name = ["git", "rev-parse", "--short", "HEAD"]
-    differs = ["git", "diff", "--quiet", "HEAD", "--", ":/", ":(exclude)history.jsonl"]
+    differs = ["git", "status", "--porcelain", "--", ":/", ":(exclude)history.jsonl"]
     try:
-        found = subprocess.run(name, cwd=here, check=True, capture_output=True, text=True)
+        found, changed = (
+            subprocess.run(command, cwd=here, check=True, capture_output=True, text=True).stdout
+            for command in (name, differs)
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    changed = subprocess.run(differs, cwd=here, check=False).returncode != 0
-    return found.stdout.strip() + ("+" if changed else "")
+    return found.strip() + ("+" if changed else "")
 
 
 def report(rows: Sequence[Row], versions: Mapping[str, str], flags: argparse.Namespace) -> None:
@@ -229,7 +232,7 @@ def write(rows: Sequence[Row], versions: Mapping[str, str], flags: argparse.Name
     """Writes the rows as data, if asked to."""
     if flags.json:
         tree = {
-            "commit": commit(),
+            "commit": flags.commit,
             "cpu": cpu_name(),
             "versions": _with_python(versions),
             "rows": [dataclasses.asdict(row) for row in rows],

@@ -74,25 +74,34 @@ def main() -> None:
     pictures = [path.read_bytes() for path in sorted(flags.pictures.rglob("*.jpg"))[:200]]
     command = [sys.executable, "-m", "catsdogs_jax.serve", "--workdir", flags.workdir]
     with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        lines = iter(server.stdout.readline, "")
-        url = next(line.split()[1] for line in lines if line.startswith("open "))
-        httpx.post(f"{url}api/predict", files={"files": pictures[0]}, timeout=300)  # Ready.
-        before, until = memory(server.pid), time.monotonic() + seconds
-        clients = [
-            Client(f"{url}api/predict", pictures, until, seed) for seed in range(flags.clients)
-        ]
-        for client in clients:
-            client.start()
-        time.sleep(seconds / 2)
-        halfway = memory(server.pid)
-        for client in clients:
-            client.join()
-        after, alive = memory(server.pid), server.poll() is None
-        server.terminate()
-    resident = {"before": before, "halfway": halfway, "after": after}
+        try:
+            clients, resident, alive = loaded(server, pictures, flags.clients, seconds)
+        finally:
+            server.terminate()
     report(clients, seconds, resident, alive=alive)
     write(rows(clients, seconds, resident), _versions(), flags)
+    if not alive or any(client.wrong for client in clients):
+        raise SystemExit(1)
+
+
+def loaded(
+    server: "subprocess.Popen[str]", pictures: Sequence[bytes], count: int, seconds: float
+) -> tuple[list[Client], dict[str, float], bool]:
+    """Loads a server; returns the clients, its memory over time, and whether it is alive."""
+    assert server.stdout is not None
+    lines = iter(server.stdout.readline, "")
+    url = next(line.split()[1] for line in lines if line.startswith("open "))
+    httpx.post(f"{url}api/predict", files={"files": pictures[0]}, timeout=300)  # Ready.
+    before, until = memory(server.pid), time.monotonic() + seconds
+    clients = [Client(f"{url}api/predict", pictures, until, seed) for seed in range(count)]
+    for client in clients:
+        client.start()
+    time.sleep(seconds / 2)
+    halfway = memory(server.pid)
+    for client in clients:
+        client.join()
+    after = memory(server.pid)
+    return clients, {"before": before, "halfway": halfway, "after": after}, server.poll() is None
 
 
 def report(

@@ -5,11 +5,15 @@ import functools
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePath
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePath, PurePosixPath
 
 from catsdogs_jax.data.places import store_of
 from catsdogs_jax.data.records import pack_at
 from catsdogs_jax.errors import UserError
+
+_FETCHERS = 32
+"""Files that are asked of a store at once: each is waited for, none needs a core."""
 
 
 def read_picture(root: Path, file: str, content_hash: str) -> bytes:
@@ -34,7 +38,7 @@ def read_picture(root: Path, file: str, content_hash: str) -> bytes:
         return data
     store = _store_at(root)
     try:
-        data = (root / file).read_bytes() if store is None else read_stored(f"{store}/{file}")
+        data = (root / file).read_bytes() if store is None else read_stored(stored_at(store, file))
     except OSError as error:
         raise changed(file, str(error)) from error
     # Cheap beside decoding; sizes and times would miss a copy that keeps them.
@@ -47,6 +51,11 @@ def far(root: Path) -> bool:
     """Whether each picture is a request to a store, for whose answer a thread waits."""
     pack = pack_at(root)
     return pack.far if pack is not None else _store_at(root) is not None
+
+
+def stored_at(store: str, file: str) -> str:
+    """Returns the URL of a file for which there is a stand-in, however its path is spelled."""
+    return f"{store}/{PurePosixPath(file)}"
 
 
 def read_stored(url: str) -> bytes:
@@ -89,9 +98,12 @@ def as_files(root: Path, pictures: Sequence[tuple[str, str]]) -> Iterator[list[P
     if pack_at(root) is None and _store_at(root) is None:
         yield [root / file for file, _ in pictures]
         return
-    with tempfile.TemporaryDirectory() as folder:
-        copies = []
-        for number, (file, content_hash) in enumerate(pictures):
-            copies.append(Path(folder) / f"{number}{PurePath(file).suffix}")
-            copies[-1].write_bytes(read_picture(root, file, content_hash))
-        yield copies
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_FETCHERS) as pool:
+
+        def copied(number: int) -> Path:
+            file, content_hash = pictures[number]
+            path = Path(folder) / f"{number}{PurePath(file).suffix}"
+            path.write_bytes(read_picture(root, file, content_hash))
+            return path
+
+        yield list(pool.map(copied, range(len(pictures))))

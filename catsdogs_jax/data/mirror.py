@@ -23,6 +23,7 @@ _THREADS = 32
 _BLOCK = 500
 """Files after which is written down what has come: as many at most are copied twice."""
 
+_COPIES, _STAND_INS = "folders", "stand-ins"
 _KNOWN, _LOCK, _DRAFTS = ".known.jsonl", ".lock", ".drafts"
 
 
@@ -38,7 +39,7 @@ def mirrored(url: str) -> Path:
     Raises:
         UserError: There is nothing, the store does not answer, or a name would lead elsewhere.
     """
-    return _kept_alike(url.rstrip("/"), "folders", _copy)
+    return _kept_alike(url.rstrip("/"), _COPIES, _copy)
 
 
 def stood_in(url: str) -> Path:
@@ -53,10 +54,7 @@ def stood_in(url: str) -> Path:
     Raises:
         UserError: As `mirrored`.
     """
-    url = url.rstrip("/")
-    folder = _kept_alike(url, "stand-ins", _stand_in)
-    set_store(folder, url)
-    return folder
+    return _kept_alike(url.rstrip("/"), _STAND_INS, _stand_in)
 
 
 _Tags = Mapping[str, str]
@@ -74,15 +72,28 @@ def _kept_alike(
             raise UserError(f"no files at {url!r}: check the name, and your rights")
         known = _known(folder)
         for name in known.keys() - tags.keys():
-            (folder / name).unlink(missing_ok=True)
-        here = {name: known[name] for name in known.keys() & tags.keys()}
+            _remove(folder, name)
+        # Without a version there is no telling: a stand-in is made, and scanned, anew.
+        sure = [name for name in known.keys() & tags.keys() if known[name] or kind == _COPIES]
+        here = {name: known[name] for name in sure}
         wanted = [n for n in sorted(tags) if here.get(n) != tags[n] or not (folder / n).is_file()]
         _rewrite(folder, here)
         bring(url, folder, wanted, tags)
     return folder
 
 
+def _remove(folder: Path, name: str) -> None:
+    """Removes a file, and the folders above it that hold nothing any more."""
+    (folder / name).unlink(missing_ok=True)
+    for above in PurePosixPath(name).parents[:-1]:
+        try:
+            (folder / above).rmdir()
+        except OSError:  # Others are in it.
+            return
+
+
 def _stand_in(url: str, folder: Path, wanted: Sequence[str], tags: _Tags) -> None:
+    set_store(folder, url)
     known = (folder / _KNOWN).open("a", encoding="utf-8")
     with known:
         for name in wanted:
@@ -120,6 +131,8 @@ def _is_wanted(name: str, url: str) -> bool:
         UserError: It would lead out of the folder.
     """
     parts = PurePosixPath(name).parts
+    if "/".join(parts) != name and not name.startswith("/"):
+        raise UserError(f"{url!r} holds {name!r}, a name that no file here can have: rename it")
     if ".." in parts or name.startswith("/") or "\0" in name:
         raise UserError(f"{url!r} holds {name!r}, a name that leads out of the folder: rename it")
     return bool(parts) and not any(part.startswith(".") for part in parts)

@@ -26,19 +26,34 @@ def cache_folder() -> Path:
 
 def set_store(folder: Path, url: str) -> None:
     """Notes that what a folder of the cache stands for is read from below a URL."""
-    (folder / _STORE).write_text(url, encoding="utf-8")
+    if store_of(folder) == url:
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", dir=folder, prefix=".", encoding="utf-8", delete=False
+    ) as draft:
+        draft.write(url)
+        os.fchmod(draft.fileno(), 0o644)
+    Path(draft.name).replace(folder / _STORE)
 
 
 def store_of(folder: Path) -> str | None:
     """Returns the URL below which the files of a folder are read; none if they are in it.
 
-    Folders outside the cache have none, whatever they hold: pictures from elsewhere are no reason
-    to call a server.
+    Raises:
+        UserError: The folder is not in the cache: pictures from elsewhere are no reason to call a
+            server.
     """
     path = folder / _STORE
-    if not path.is_file() or not path.absolute().is_relative_to(cache_folder().absolute()):
+    if not path.is_file():
         return None
-    return path.read_text(encoding="utf-8")
+    url = path.read_text(encoding="utf-8")
+    if not path.absolute().is_relative_to(cache_folder().absolute()):
+        raise UserError(
+            f"{str(folder)!r} stands for {url!r}, but is not in the cache {str(cache_folder())!r}: "
+            "set CATSDOGS_CACHE to what it was when the run was trained, or remove "
+            f"{str(path)!r} if the pictures are in the folder"
+        )
+    return url
 
 
 def make_once(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:

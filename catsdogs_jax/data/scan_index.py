@@ -7,6 +7,7 @@ killed loses one block, two processes may scan at once, and no more than a block
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from catsdogs_jax.data.contents import stored_at
 from catsdogs_jax.data.pictures import Scanned
 from catsdogs_jax.data.places import cache_folder, store_of
 from catsdogs_jax.data.scan import SCAN_VERSION, scan_files, scan_stored
@@ -25,6 +27,8 @@ _BLOCK = 500
 _SETTLED_NS = 2 * 10**9
 """A file that changed less than this before it was read may change again within the same tick of
 the file system's clock, so what is found in it is not kept."""
+
+_MISSING = f"cannot be read: {os.strerror(errno.ENOENT)}"
 
 _MOST = 2**63 - 1  # Of an integer of SQLite; some file systems number beyond it.
 _WAIT_SECONDS = 30.0
@@ -52,7 +56,9 @@ def scan_folder(root: Path, files: Iterable[str]) -> Iterator[Scanned | str]:
         root: The folder, or one of stand-ins for files of a store (`mirror.stood_in`).
         files: Paths below it.
     """
-    index, store = _Index(root), store_of(root)
+    store = store_of(root)
+    # A stand-in changes only when its whole folder is made anew.
+    index = _Index(root, _SETTLED_NS if store is None else 0)
     remaining = iter(files)
     try:
         while block := list(islice(remaining, _BLOCK)):
@@ -60,17 +66,22 @@ def scan_folder(root: Path, files: Iterable[str]) -> Iterator[Scanned | str]:
             found: dict[str, Scanned | str] = dict(index.known(block, stamps))
             unknown = [place for place, file in enumerate(block) if file not in found]
             now = time.time_ns()
-            read = (
-                scan_files(root / block[place] for place in unknown)
-                if store is None
-                else scan_stored(f"{store}/{block[place]}" for place in unknown)
-            )
+            read = _scanned(root, store, [block[place] for place in unknown])
             for place, result in zip(unknown, read, strict=True):
                 found[block[place]] = result
             index.keep({block[k]: stamps[k] for k in unknown}, found, now)
             yield from (found[file] for file in block)
     finally:
         index.close()
+
+
+def _scanned(root: Path, store: str | None, files: Sequence[str]) -> Iterator[Scanned | str]:
+    """Yields what `scan_file` says of each file; one without a stand-in is not asked for."""
+    if store is None:
+        return scan_files(root / file for file in files)
+    there = [file for file in files if (root / file).is_file()]
+    found = dict(zip(there, scan_stored(stored_at(store, file) for file in there), strict=True))
+    return (found.get(file, _MISSING) for file in files)
 
 
 def index_path(root: Path) -> Path:
@@ -87,10 +98,15 @@ def _stamp(root: Path, file: str) -> _Stamp | None:
 
 
 class _Index:
-    """The table of one folder; does nothing once it has failed, as a scan can do without."""
+    """The table of one folder; does nothing once it has failed, as a scan can do without.
 
-    def __init__(self, root: Path):
-        self._path = index_path(root)
+    Args:
+        root: The folder.
+        settled: Nanoseconds since the change of a file before what is found in it is kept.
+    """
+
+    def __init__(self, root: Path, settled: int):
+        self._path, self._settled = index_path(root), settled
         self._connection: sqlite3.Connection | None = None
         with self._without_it():
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +143,7 @@ class _Index:
         rows = []
         for file, stamp in stamps.items():
             facts = found[file]
-            if isinstance(facts, str) or not stamp or max(stamp[2:]) > read_at - _SETTLED_NS:
+            if isinstance(facts, str) or not stamp or max(stamp[2:]) > read_at - self._settled:
                 continue
             sizes = (facts.width, facts.height, facts.orientation, int(facts.plain_jpeg))
             hashes = (bytes.fromhex(facts.content_hash), facts.perceptual_hash)

@@ -31,7 +31,8 @@ def scan_in_shares(root: Path, files: Sequence[str]) -> Iterable[Scanned | str]:
     if count == 1:
         return scan_folder(root, files)
     places = range(hosts.number(), len(files), count)
-    mine = packed(scan_folder(root, map(files.__getitem__, places)))
+    with hosts.together():  # A store may fail one of them.
+        mine = packed(scan_folder(root, map(files.__getitem__, places)))
     shares = [unpacked(share) for share in hosts.gathered(mine)]
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(*shares))
     return itertools.islice(in_turn, len(files))

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def gather(source: Source) -> Content:
         for part in summarize(model, size)
     ]
     return Content(
-        title=f"{values['config']['model']['name']} on {source.manifest.root.name}",
+        title=f"{values['config']['model']['name']} on {PurePath(source.manifest.origin).name}",
         facts=_facts(source),
         headlines=_headlines(source),
         rows=source.rows,
@@ -87,7 +87,7 @@ def _facts(source: Source) -> list[tuple[str, str]]:
     return [
         ("pictures", counts),
         ("classes", f"{len(classes)} ({source.task.kind}): {listed}"),
-        ("data", str(source.manifest.root)),
+        ("data", source.manifest.origin),
         ("fingerprint", str(source.values["fingerprint"])),
     ]
 

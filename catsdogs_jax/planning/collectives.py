@@ -116,9 +116,11 @@ def _size(array: tuple[str, str]) -> int:
 
 
 def _between_slices(send: re.Match[str]) -> Collective:
-    kind = send["kind"].lower().replace("_", "-")
-    size = sum(map(_size, _ARRAY.findall(send["result"])))
-    return Collective(kind, size, send["slices"].count(",") + 1, between_slices=True)
+    kind, slices = send["kind"].lower().replace("_", "-"), send["slices"].count(",") + 1
+    given = sum(map(_size, _ARRAY.findall(send["result"])))
+    # What is sent is the operand, not the result.
+    size = {"all-gather": given * slices, "reduce-scatter": given // slices}.get(kind, given)
+    return Collective(kind, size, slices, between_slices=True)
 
 
 def _group(rest: str, devices: int) -> int:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from catsdogs_jax.data.contents import as_files
 from catsdogs_jax.data.pictures import Pictures
 from catsdogs_jax.data.pipeline import Batch
 from catsdogs_jax.errors import UserError
@@ -132,14 +133,17 @@ def find_neighbours(
     recipe: EvalRecipe = evaluation.arguments[0]
 
     def seen(compiled: CompiledStep, split: str, *extra: jax.Array) -> np.ndarray:
-        names = [str(root / picture.file) for picture in spaced(splits[split])]
+        pictures = [(picture.file, picture.content_hash) for picture in spaced(splits[split])]
 
         def run(fed: Batch) -> tuple[jax.Array, ...]:
             return tuple(jax.tree.leaves(compiled(*variables, fed, *extra)))
 
         parts = []
-        for block, arrays in answer(run, names, batch, recipe.preprocessing, sharding):
-            parts.append(arrays[-1][[not reason for reason in block.reasons]])
+        with as_files(root, pictures) as paths:
+            for block, arrays in answer(
+                run, map(str, paths), batch, recipe.preprocessing, sharding
+            ):
+                parts.append(arrays[-1][[not reason for reason in block.reasons]])
         if not any(map(len, parts)):
             raise UserError(
                 f"--reject-far needs the {split} pictures of the run, but none can be read below "

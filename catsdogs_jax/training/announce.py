@@ -23,7 +23,7 @@ def announce(
     print(f"device    {trainer.sharding.device_count} x {device.device_kind} ({device.platform})")
     task = dataset.manifest.task
     counts = ", ".join(f"{name} {len(pictures):,}" for name, pictures in dataset.splits.items())
-    print(f"pictures  {counts} from {dataset.manifest.root}")
+    print(f"pictures  {counts} from {dataset.manifest.origin}")
     print(f"decoded   {_where_decoded(dataset.splits['train'])}")
     classes = printable(", ".join(task.classes[:10]))
     print(f"classes   {classes}{' ...' if len(task.classes) > 10 else ''}")

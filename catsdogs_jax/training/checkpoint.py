@@ -196,12 +196,22 @@ class Checkpoints:
             step: A step that was saved.
             like: Abstract state with the shardings of this run, which may be of other devices
                 than those of the run that saved.
+
+        Raises:
+            UserError: The state has another structure.
         """
         args = ocp.args.Composite(
             variables=ocp.args.StandardRestore(self._saved(step, _variables(like))),
             progress=ocp.args.StandardRestore(_progress(like)),
         )
-        restored = self._manager.restore(step, args=args)
+        try:
+            restored = self._manager.restore(step, args=args)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"the checkpoint of step {step} in {str(self._folder)!r} does not fit this run "
+                f"({str(error).splitlines()[0]}): go on with the version of catsdogs-jax that "
+                "wrote it, or give another --workdir to begin anew"
+            ) from error
         variables, progress = restored["variables"], restored["progress"]
         averaged = variables.get(_AVERAGED, like.average_statistics)
         if averaged and _AVERAGED not in variables:  # A copy: steps use their buffers up.

@@ -4,6 +4,7 @@ import os
 
 import jax
 from jax.experimental import topologies
+from jax.experimental.compilation_cache import compilation_cache
 
 from catsdogs_jax.config import MeshConfig
 from catsdogs_jax.errors import UserError
@@ -34,6 +35,7 @@ def absent_tpus(name: str, config: MeshConfig | None = None, slices: int = 1) ->
     """
     # What is compiled for devices that are not there cannot be read back from JAX's cache.
     jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # It remembers that it was on, if it was used.
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     try:

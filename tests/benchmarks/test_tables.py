@@ -15,7 +15,7 @@ WORKS = {"small": Work(flops=(1e9, 1e9), accessed=(0.0, 0.0), gradient=1e8)}
 def test_every_table_is_written_in_the_same_form(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = argparse.Namespace(json=tmp_path / "t.json")
+    flags = argparse.Namespace(json=tmp_path / "t.json", commit="a")
     rows = harness.in_turn("step", {"catsdogs_jax": [2.0, 4.0], "p": [1.0, 1.0]}, "images/s")
     harness.report([*rows, harness.single("size", 3.0, "MiB")], {"jax": "1"}, flags)
     assert "| 3.00 x (2.00 to 4.00) |" in capsys.readouterr().out

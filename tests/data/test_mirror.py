@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.data import mirror, remote, scan, scan_index
+from catsdogs_jax.data import mirror, remote, scan
 from catsdogs_jax.data.contents import as_files
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.data.mirror import mirrored, stood_in
@@ -85,7 +85,6 @@ def test_of_a_streamed_bucket_only_what_changed_is_scanned_again(
     read: list[str] = []
     stored = scan.read_stored
     monkeypatch.setattr(scan, "read_stored", lambda url: read.append(url) or stored(url))
-    monkeypatch.setattr(scan_index, "_SETTLED_NS", 0)
 
     def scanned() -> dict[str, Scanned | str]:
         folder = stood_in(URL)
@@ -127,9 +126,37 @@ def test_a_store_that_fails_in_a_scan_leaves_no_picture_out(
         load_dataset(tiny(data={"dir": URL, "stream": True}))
 
 
+def test_a_streamed_table_leaves_out_what_is_not_there_and_heeds_no_spelling(
+    bucket: Any, tmp_path: Path
+) -> None:
+    folder = stood_in(URL)
+    found = list(scan_folder(folder, ["train/red/3.png", "./train//red/3.png", "none.png"]))
+    assert found[0] == found[1]
+    assert isinstance(found[0], Scanned)
+    assert found[2] == "cannot be read: No such file or directory"
+
+
+def test_a_class_that_is_gone_from_the_bucket_leaves_no_empty_folder(bucket: Any) -> None:
+    for folder in (mirrored(URL), stood_in(URL)):
+        assert (folder / "train/red").is_dir()
+    bucket.rm("/mirror/pets/train/red", recursive=True)
+    for folder in (mirrored(URL), stood_in(URL)):
+        assert not (folder / "train/red").exists()
+        assert (folder / "train/blue").is_dir()
+
+
+def test_without_versions_what_is_streamed_is_scanned_anew(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "tags_below", lambda url: {"train/red/3.png": ""})
+    before = (stood_in(URL) / "train/red/3.png").stat().st_mtime_ns
+    assert (stood_in(URL) / "train/red/3.png").stat().st_mtime_ns > before
+
+
 def test_a_folder_outside_the_cache_calls_no_store(colours: Path) -> None:
     set_store(colours, URL)
-    assert store_of(colours) is None
+    with pytest.raises(UserError, match="set CATSDOGS_CACHE"):
+        store_of(colours)
 
 
 def test_only_what_is_new_or_changed_is_copied_again(
@@ -181,6 +208,9 @@ def test_names_that_lead_elsewhere_and_empty_buckets_are_refused(
         mirrored("nowhere://pets")
     with pytest.raises(UserError, match=r"no files at 'memory://mirror/pats'"):
         mirrored("memory://mirror/pats")
+    monkeypatch.setattr(mirror, "tags_below", lambda url: {"a//b.jpg": "1"})
+    with pytest.raises(UserError, match=r"'a//b.jpg', a name that no file here can have"):
+        mirrored(URL)
     monkeypatch.setattr(mirror, "tags_below", lambda url: {"a/../../b.jpg": "1"})
     with pytest.raises(UserError, match=r"'a/../../b.jpg', a name that leads out"):
         mirrored(URL)

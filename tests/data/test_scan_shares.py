@@ -43,6 +43,7 @@ def test_each_opens_its_part_and_learns_what_the_others_found(
 
     monkeypatch.setattr(scan_shares, "scan_folder", counted)
     monkeypatch.setattr(hosts, "count", lambda: 3)
+    monkeypatch.setattr(hosts, "told_by_all", lambda word: [word] * 3)
     said: list[bytes] = []
     for process in range(3):  # Each is asked what it would tell.
         monkeypatch.setattr(hosts, "number", lambda process=process: process)
@@ -52,6 +53,14 @@ def test_each_opens_its_part_and_learns_what_the_others_found(
     monkeypatch.setattr(hosts, "gathered", lambda mine: said)
     assert list(scan_in_shares(folder, FILES)) == alone
     assert isinstance(alone[4], str)
+
+
+def test_what_fails_one_ends_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "count", lambda: 3)
+    monkeypatch.setattr(hosts, "number", lambda: 0)
+    monkeypatch.setattr(hosts, "told_by_all", lambda word: [word, "", "cannot read 'gs://a/b'"])
+    with pytest.raises(UserError, match="process 2: cannot read 'gs://a/b'"):
+        scan_in_shares(folder, FILES)
 
 
 @pytest.mark.parametrize(

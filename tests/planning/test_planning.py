@@ -117,6 +117,8 @@ frontend_attributes={_xla_megascale_target="{1,2}x{0:7}",_xla_megascale_transfer
     found = read_collectives(code, 16)
     assert found == [Collective("all-reduce", 4096, 2, between_slices=True)]
     assert summarized(found) == [("all-reduce between slices", 1, 4096)]
+    (gathered,) = read_collectives(code.replace("ALL_REDUCE", "ALL_GATHER"), 16)
+    assert gathered.sent == 4096  # What is given to it, once.
     step = StepCosts(0.0, 0.0, 0, found)
     assert step.seconds(CHIPS["v5e"])["network"] == pytest.approx(4096 / 3.125e9)
     assert step.seconds(CHIPS["v5e"])["interconnect"] == 0

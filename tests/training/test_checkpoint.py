@@ -15,6 +15,7 @@ from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.checkpoint import Checkpoints
+from catsdogs_jax.training.muon import muon
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import TrainState, create_state
 
@@ -106,6 +107,16 @@ def test_a_checkpoint_without_averaged_statistics_gives_the_last_ones(tmp_path: 
     assert restored.average_statistics is not None
     np.testing.assert_array_equal(restored.average_statistics["mean"], state.statistics["mean"])
     jax.jit(lambda state: state, donate_argnums=0)(restored)  # As steps do: none lies there twice.
+
+
+def test_a_state_of_another_rule_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    save_all(tmp_path, {1: 0.5})
+    other = dataclasses.replace(state_at(1), optimizer=muon().init(state_at(1).params))
+    with (
+        Checkpoints(tmp_path, CheckpointConfig(), read_only=True) as checkpoints,
+        pytest.raises(UserError, match="step 1 in .* does not fit this run .*--workdir"),
+    ):
+        checkpoints.restore(1, make_sharding(1).abstract(other))
 
 
 def test_no_checkpoint_says_to_train_first(tmp_path: Path) -> None:
