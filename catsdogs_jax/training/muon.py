@@ -25,11 +25,11 @@ class MomentumState(NamedTuple):
     """The state of the rule.
 
     Attributes:
-        count: Steps taken.
+        taken: Steps so far.
         momentum: Decaying sums of the gradients.
     """
 
-    count: jax.Array
+    taken: jax.Array
     momentum: optax.Updates
 
 
@@ -81,15 +81,16 @@ def scale_by_orthogonal_momentum(momentum: float, epsilon: float) -> optax.Gradi
         return MomentumState(jnp.zeros([], jnp.int32), optax.tree.zeros_like(params))
 
     def update(
-        gradient: optax.Updates, state: MomentumState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, MomentumState]:
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
         del params
-        count = state.count + 1
-        sums = optax.tree.update_moment(gradient, state.momentum, momentum, 1)
+        assert isinstance(state, MomentumState)
+        count = state.taken + 1
+        sums = optax.tree.update_moment(updates, state.momentum, momentum, 1)
         ahead = jax.tree.map(
             lambda total, now: momentum * total + (1 - momentum) * now,
             optax.tree.bias_correction(sums, momentum, count + 1),
-            optax.tree.bias_correction(gradient, momentum, count),
+            optax.tree.bias_correction(updates, momentum, count),
         )
         steps = jax.tree_util.tree_map_with_path(
             lambda path, value: _step(value, summed_axes(path, value.shape) or 1, epsilon), ahead
