@@ -13,20 +13,12 @@ from catsdogs_jax.planning.simulation import Feeding, simulated_step
 _CORES = 224
 """Virtual processors of a host of eight v5e chips (ct5lp-hightpu-8t)."""
 
-_STALL_EVERY, _STALL_SECONDS = 1000, 1.0
-_LONGEST = 4 * 8
-"""Batches ahead in the last column: eight times the feed's four."""
-
+_STALLS = {"spread": 0.1, "stall_every": 1000, "stall_seconds": 1.0}
 _CASES = {
     "even": {"spread": 0.1},
     "uneven": {"spread": 0.5},
-    "stalls": {"spread": 0.1, "stall_every": _STALL_EVERY, "stall_seconds": _STALL_SECONDS},
-    "stalls, 32 ahead": {
-        "spread": 0.1,
-        "stall_every": _STALL_EVERY,
-        "stall_seconds": _STALL_SECONDS,
-        "ahead": _LONGEST,
-    },
+    "stalls": _STALLS,
+    "stalls, 32 ahead": {**_STALLS, "ahead": 32},  # In place of the feed's four.
 }
 
 

@@ -1,6 +1,9 @@
-"""How many processors there are to work with."""
+"""How many threads there are to work with."""
 
 import os
+
+REQUESTS = 32
+"""Threads that ask a store for files: each waits for its answer, and none needs a core."""
 
 
 def cores() -> int:

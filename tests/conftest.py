@@ -45,9 +45,9 @@ def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Lets the tests of a session share what is compiled, those of other workers too."""
     base = tmp_path_factory.getbasetemp()
     folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
-    jax.config.update("jax_compilation_cache_max_size", 2**30)  # With it, JAX locks the folder.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CATSDOGS_CACHE", str(folder / "cache"))
+        runtime.keep_compilations()
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath, PurePosixPath
 
+from catsdogs_jax.cores import REQUESTS
 from catsdogs_jax.data.places import store_of
 from catsdogs_jax.data.records import pack_at
 from catsdogs_jax.errors import UserError
-
-_FETCHERS = 32
-"""Files that are asked of a store at once: each is waited for, none needs a core."""
 
 
 def read_picture(root: Path, file: str, content_hash: str) -> bytes:
@@ -98,7 +96,7 @@ def as_files(root: Path, pictures: Sequence[tuple[str, str]]) -> Iterator[list[P
     if pack_at(root) is None and _store_at(root) is None:
         yield [root / file for file, _ in pictures]
         return
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_FETCHERS) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(REQUESTS) as pool:
 
         def copied(number: int) -> Path:
             file, content_hash = pictures[number]

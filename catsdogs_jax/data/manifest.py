@@ -14,7 +14,6 @@ from catsdogs_jax.config import DataConfig
 from catsdogs_jax.data.columns import Choices, Lists
 from catsdogs_jax.data.listing import SPLITS, Examples, Listing
 from catsdogs_jax.data.pictures import PLACES, Facts, Pictures, Scanned
-from catsdogs_jax.data.places import store_of
 from catsdogs_jax.data.scan_shares import scan_in_shares
 from catsdogs_jax.data.split import hold_out
 from catsdogs_jax.errors import UserError, nearest
@@ -38,11 +37,6 @@ class Manifest:
     pictures: Pictures
     quarantined: tuple[tuple[str, str], ...]
     excluded: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def origin(self) -> str:
-        """Where the pictures lie, in words: a folder, or the URL that it stands for."""
-        return store_of(self.root) or str(self.root)
 
     def split(self, name: str) -> Pictures:
         """Returns the pictures of one split."""

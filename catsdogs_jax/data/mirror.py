@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
+from catsdogs_jax.cores import REQUESTS
 from catsdogs_jax.data.places import cache_folder, set_store
 from catsdogs_jax.data.remote import fetch_url, tags_below
 from catsdogs_jax.errors import UserError
 
-_THREADS = 32
 _BLOCK = 500
 """Files after which is written down what has come: as many at most are copied twice."""
 
@@ -115,7 +115,7 @@ def _copy(url: str, folder: Path, wanted: Sequence[str], tags: _Tags) -> None:
     if wanted:
         print(f"copying   {len(wanted):,} files from {url} to {folder}", flush=True)
     known = (folder / _KNOWN).open("a", encoding="utf-8")
-    with known, ThreadPoolExecutor(_THREADS) as pool:
+    with known, ThreadPoolExecutor(REQUESTS) as pool:
         for start in range(0, len(wanted), _BLOCK):
             block = wanted[start : start + _BLOCK]
             list(pool.map(fetch, block))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from catsdogs_jax.cores import cores
+from catsdogs_jax.cores import REQUESTS, cores
 from catsdogs_jax.data.columns import Lists
 from catsdogs_jax.data.contents import changed, far, read_picture
 from catsdogs_jax.data.decode import BadPicture, decode_square
@@ -33,7 +33,6 @@ _BATCHES_DECODED_AT_ONCE = 2
 _DECODED_AT_ONCE = 64
 _ALIGNMENT = 64
 _THREADS = cores()
-_WAITING_THREADS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +221,7 @@ class _Decoding:
         self._pictures, self._indices = pictures, indices
         self._images = aligned_empty((len(indices), size, size, 3))
         # Who waits for a store leaves his core to others.
-        self._share = _WAITING_THREADS if far(pictures.root) else _THREADS
+        self._share = REQUESTS if far(pictures.root) else _THREADS
         threads = _threads(self._share)
         self._parts = [threads.submit(self._decode, k) for k in range(self._share)]
 

@@ -56,6 +56,11 @@ def store_of(folder: Path) -> str | None:
     return url
 
 
+def origin_of(folder: Path) -> str:
+    """Returns where pictures lie, in words: a folder, or the URL that it stands for."""
+    return store_of(folder) or str(folder)
+
+
 def make_once(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:
     """Returns `folder`, filled by `fill` unless an earlier call with the same settings did.
 

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from catsdogs_jax.cores import cores
+from catsdogs_jax.cores import REQUESTS, cores
 from catsdogs_jax.data.contents import read_stored
 from catsdogs_jax.data.decode import BadPicture, decode, jpeg_ratio, read_header
 from catsdogs_jax.data.perceptual import perceptual_hash
@@ -20,9 +20,6 @@ SCAN_VERSION = 2
 
 _FILES_AT_ONCE = 8
 _IN_FLIGHT_PER_CORE = 2
-
-_WAITING_THREADS = 32
-"""Threads for files of a store, whose answers most of them wait for."""
 
 _HASHED_SIZE = 64
 """Least side of what the perceptual hash is taken from, itself of 32x32 pixels."""
@@ -87,7 +84,7 @@ def scan_stored(urls: Iterable[str]) -> Iterator[Scanned | str]:
     Raises:
         UserError: One cannot be read.
     """
-    return _spread(_scan_stored, urls, _WAITING_THREADS, 1)
+    return _spread(_scan_stored, urls, REQUESTS, 1)
 
 
 _File = TypeVar("_File")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catsdogs_jax.cores import cores
+from catsdogs_jax.cores import REQUESTS, cores
 from catsdogs_jax.data.decode import BadPicture, decode_square, read_header
 from catsdogs_jax.data.pipeline import Batch, aligned_empty
 from catsdogs_jax.data.remote import is_url, read_url
@@ -19,8 +19,6 @@ from catsdogs_jax.preprocessing import Preprocessing
 
 _BLOCKS_DECODED_AT_ONCE = 2
 _THREADS = cores()
-_FETCHERS = 32
-"""Files that are fetched from a store at once: each is waited for, none needs a core."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,4 +115,4 @@ def _threads() -> ThreadPoolExecutor:
 
 @functools.cache
 def _fetchers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_FETCHERS, thread_name_prefix="fetch")
+    return ThreadPoolExecutor(REQUESTS, thread_name_prefix="fetch")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.insight import calibration, tables
 from catsdogs_jax.insight.galleries import galleries, leak_photos, suspects
 from catsdogs_jax.insight.mistakes import brightness, sharpness, slices
@@ -46,8 +47,9 @@ def gather(source: Source) -> Content:
         Layer(part.name, part.description, part.output_shape, part.parameters)
         for part in summarize(model, size)
     ]
+    where = PurePath(origin_of(source.manifest.root)).name
     return Content(
-        title=f"{values['config']['model']['name']} on {PurePath(source.manifest.origin).name}",
+        title=f"{values['config']['model']['name']} on {where}",
         facts=_facts(source),
         headlines=_headlines(source),
         rows=source.rows,
@@ -87,7 +89,7 @@ def _facts(source: Source) -> list[tuple[str, str]]:
     return [
         ("pictures", counts),
         ("classes", f"{len(classes)} ({source.task.kind}): {listed}"),
-        ("data", source.manifest.origin),
+        ("data", origin_of(source.manifest.root)),
         ("fingerprint", str(source.values["fingerprint"])),
     ]
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from catsdogs_jax.config import Config
-from catsdogs_jax.data.places import store_of
+from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.data.sources import list_source
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
@@ -88,8 +88,8 @@ def _listed(config: Config) -> Problem:
         unsplit -= held
     if not splits["test"]:
         unsplit -= round(unsplit * config.data.test_share)
-    where = store_of(listing.root) or listing.root
-    return Problem(unsplit, held, Task(kind, tuple(names)), f"listed in {where}")
+    where = f"listed in {origin_of(listing.root)}"
+    return Problem(unsplit, held, Task(kind, tuple(names)), where)
 
 
 def _kind(config: Config, classes: int, *, multilabel: bool) -> Kind:

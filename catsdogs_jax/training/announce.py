@@ -8,6 +8,7 @@ from clu import parameter_overview
 from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.leaks import spell
 from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.escaping import printable
 from catsdogs_jax.models.summary import describe_size, multiply_adds
 from catsdogs_jax.run_folder import RunFolder, write_text
@@ -23,7 +24,7 @@ def announce(
     print(f"device    {trainer.sharding.device_count} x {device.device_kind} ({device.platform})")
     task = dataset.manifest.task
     counts = ", ".join(f"{name} {len(pictures):,}" for name, pictures in dataset.splits.items())
-    print(f"pictures  {counts} from {dataset.manifest.origin}")
+    print(f"pictures  {counts} from {origin_of(dataset.manifest.root)}")
     print(f"decoded   {_where_decoded(dataset.splits['train'])}")
     classes = printable(", ".join(task.classes[:10]))
     print(f"classes   {classes}{' ...' if len(task.classes) > 10 else ''}")

@@ -5,6 +5,7 @@ how a matrix is orthogonalised: kernels of convolutions are tall, and Optax iter
 which on a CPU takes as long as the rest of a small ResNet's step.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -34,21 +35,22 @@ class MomentumState(NamedTuple):
 
 
 def muon(
-    momentum: float = 0.95, epsilon: float = 1e-8, betas: tuple[float, float] = (0.9, 0.999)
+    beta: float = 0.95, eps: float = 1e-8, b1: float = 0.9, b2: float = 0.999
 ) -> optax.GradientTransformation:
     """Returns Muon for the kernels of hidden layers, Adam with Nesterov's momentum for the rest.
 
     Neither learning rate nor decay are in it, and nothing is negated.
 
     Args:
-        momentum: Decay of the sums of gradients.
-        epsilon: Added to what is divided by.
-        betas: Adam's.
+        beta: Decay of the sums of gradients.
+        eps: Added to what is divided by.
+        b1: Adam's decay of the first moment.
+        b2: Of the second.
     """
     return optax.partition(
         {
-            "muon": scale_by_orthogonal_momentum(momentum, epsilon),
-            "adam": optax.scale_by_adam(*betas, eps=epsilon, nesterov=True),
+            "muon": scale_by_orthogonal_momentum(beta, eps),
+            "adam": optax.scale_by_adam(b1, b2, eps, nesterov=True),
         },
         lambda params: jax.tree_util.tree_map_with_path(
             lambda path, value: "muon" if summed_axes(path, value.shape) else "adam", params
@@ -121,10 +123,11 @@ def orthogonalized(matrix: jax.Array, epsilon: float = 1e-8) -> jax.Array:
     matrix = matrix / (jnp.linalg.norm(matrix) + epsilon)
     # Small singular values are lost in a Gram matrix of less than float32.
     with jax.default_matmul_precision("float32"):
-        gram, all_factors = matrix.T @ matrix, jnp.eye(matrix.shape[1], dtype=matrix.dtype)
+        gram, factors = matrix.T @ matrix, []
         first, second, third = _QUINTIC
         for _ in range(_ITERATIONS):
             factor = second * gram + third * gram @ gram
             factor = factor + first * jnp.eye(len(gram), dtype=gram.dtype)
-            all_factors, gram = all_factors @ factor, factor @ gram @ factor
-        return matrix @ all_factors
+            factors.append(factor)
+            gram = factor @ gram @ factor
+        return matrix @ functools.reduce(jnp.matmul, factors)

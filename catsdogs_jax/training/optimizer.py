@@ -95,13 +95,8 @@ def _rule(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransf
     if config.optimizer == "lion":
         return optax.lion(schedule, **moments, **decay)
     if config.optimizer == "muon":
-        given: Any = {
-            "momentum": config.momentum,
-            "betas": config.betas,
-            "epsilon": config.epsilon,
-        }
         return optax.chain(
-            muon(**{name: value for name, value in given.items() if value is not None}),
+            muon(**momentum, **moments, **eps),
             optax.add_decayed_weights(**decay),
             optax.scale_by_learning_rate(schedule),
         )
