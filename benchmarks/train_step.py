@@ -1,4 +1,7 @@
-"""Steps of three networks: uv run --group bench python -m benchmarks.train_step."""
+"""Steps of three networks: uv run --group bench python -m benchmarks.train_step.
+
+ResNet-18 is met twice: at 64 pixels its last stage is smaller than its kernels.
+"""
 
 from benchmarks.harness import arguments, compare, report
 
@@ -22,6 +25,7 @@ def main() -> None:
     rows, versions = compare("seed CNN, batch 32", "train_step", PEERS, seed, flags)
     for case, task, options in (
         ("ResNet-18 at 128, batch 32", "train_step", resnet),
+        ("ResNet-18 at 64, batch 32", "train_step", {**resnet, "size": 64}),
         ("EfficientNet-Lite0 at 224, evaluation, batch 32", "forward", lite),
     ):
         more, found = compare(case, task, PEERS, options, flags)

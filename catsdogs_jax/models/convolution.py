@@ -24,6 +24,7 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 """Zeros before and after rows, and before and after columns."""
 
 _PICTURES = ("NHWC", "HWIO", "NHWC")
+_SMALL_KERNEL = 5
 
 
 def explicit_padding(
@@ -105,7 +106,45 @@ def convolve(
     """
     window = (kernel.shape[0], kernel.shape[1])
     pads = explicit_padding(padding, x.shape[1:3], window, stride)
+    if _outgrows(window, x.shape[1:3], stride, pads):
+        seen = _patches(x, window, stride, pads)
+        return multiply(seen, kernel.reshape(-1, kernel.shape[3]))
     return product(_convolve(x, kernel, stride, pads))
+
+
+def _patches(x: jax.Array, window: tuple[int, int], stride: int, pads: Pads) -> jax.Array:
+    """Returns what the window sees at each place, [batch, h', w', k * k * channels].
+
+    Args:
+        x: [batch, h, w, channels].
+        window: Rows and columns of the kernel.
+        stride: Step of the window.
+        pads: Zeros around the pictures.
+    """
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    reach = [size - side + 1 for size, side in zip(padded.shape[1:3], window, strict=True)]
+    views = [
+        padded[:, top : top + reach[0] : stride, left : left + reach[1] : stride]
+        for top in range(window[0])
+        for left in range(window[1])
+    ]
+    return jnp.concatenate(views, axis=-1)
+
+
+def _outgrows(window: Sequence[int], size: Sequence[int], stride: int, pads: Pads) -> bool:
+    """Returns whether a small kernel is larger than the picture, or than the result.
+
+    XLA's CPU backend has fast code for neither the convolution nor its gradient then, see
+    docs/performance.md; such pictures are so small that their patches cost nothing.
+    """
+    results = [
+        (length + before + after - side) // stride + 1
+        for length, side, (before, after) in zip(size, window, pads, strict=True)
+    ]
+    return max(window) <= _SMALL_KERNEL and any(
+        side > min(length, result)
+        for side, length, result in zip(window, size, results, strict=True)
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

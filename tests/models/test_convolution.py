@@ -26,15 +26,27 @@ _NORMAL = nnx.initializers.normal(0.1)
 
 
 @pytest.mark.parametrize(
-    ("side", "stride", "padding"),
-    [(3, 1, "SAME"), (3, 2, 1), (4, 4, "VALID"), (1, 1, 0), (1, 2, 0)],
+    ("size", "side", "stride", "padding"),
+    [
+        ((9, 10), 3, 1, "SAME"),
+        ((9, 10), 3, 2, 1),
+        ((9, 10), 4, 4, "VALID"),
+        ((9, 10), 1, 1, 0),
+        ((9, 10), 1, 2, 0),
+        # Less than the kernel, and only the result is less.
+        ((2, 2), 3, 1, 1),
+        ((1, 2), 3, 2, "SAME"),
+        ((4, 5), 3, 2, 1),
+        ((7, 9), 5, 2, "VALID"),
+        ((3, 2), 3, 1, ((0, 1), (2, 0))),
+    ],
 )
 def test_result_and_gradients_are_those_of_the_native_operation(
-    side: int, stride: int, padding: Padding
+    size: tuple[int, int], side: int, stride: int, padding: Padding
 ) -> None:
-    x = jax.random.normal(jax.random.key(0), (2, 9, 10, 3))
+    x = jax.random.normal(jax.random.key(0), (2, *size, 3))
     kernel = jax.random.normal(jax.random.key(1), (side, side, 3, 4))
-    pads = explicit_padding(padding, (9, 10), (side, side), stride)
+    pads = explicit_padding(padding, size, (side, side), stride)
 
     def native(x: jax.Array, kernel: jax.Array) -> jax.Array:
         names = ("NHWC", "HWIO", "NHWC")
@@ -51,6 +63,20 @@ def test_result_and_gradients_are_those_of_the_native_operation(
 
     ours, theirs = both(x, kernel)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), ours, theirs)
+
+
+@pytest.mark.parametrize(("side", "stride"), [(2, 1), (4, 2), (1, 1)])
+def test_pictures_smaller_than_the_kernel_are_no_convolutions_to_xla(
+    side: int, stride: int
+) -> None:
+    x, kernel = jnp.ones((2, side, side, 3)), jnp.ones((3, 3, 3, 4))
+
+    def gradients(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.grad(lambda x, k: (convolve(x, k, stride, 1) ** 2).sum(), (0, 1))(x, kernel)
+
+    program = jax.jit(gradients).lower(x, kernel).as_text()
+    assert "dot_general" in program
+    assert "convolution" not in program
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
