@@ -64,9 +64,14 @@ def draw_augmentation(
 def varied(
     config: Config, step: int, images: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a batch as a step sees it: uint8 [B, size, size, 3] and float32 [B, outputs]."""
-    keys = picture_keys(config.seed, jnp.int32(step), len(images))
-    seen, made = _vary(config.augment, keys, jnp.asarray(images), jnp.asarray(targets))
+    """Returns a batch as one of the first steps sees it: uint8 [B, size, size, 3] and targets.
+
+    Targets are float32 [B, outputs].
+    """
+    keys, augment = picture_keys(config.seed, jnp.int32(step), len(images)), config.augment
+    if augment.grow_from:
+        augment = dataclasses.replace(augment, size=augment.grow_from[0])
+    seen, made = _vary(augment, keys, jnp.asarray(images), jnp.asarray(targets))
     return np.asarray(seen).round().clip(0, 255).astype(np.uint8), np.asarray(made)
 
 

@@ -161,6 +161,12 @@ def _check_augment(config: Config) -> None:
             f"augment.size is {augment.size}, more than data.image_size {config.data.image_size}: "
             f"give a smaller one, or --config.data.image_size={augment.size}"
         )
+    for size in augment.grow_from:
+        if size > config.trained_size:
+            raise UserError(
+                f"augment.grow_from has {size}, more than the {config.trained_size} pixels that "
+                "training ends with: give sides that grow towards it"
+            )
     if (augment.mixup or augment.cutmix) and config.data.batch_size < 2:
         name = "mixup" if augment.mixup else "cutmix"
         raise UserError(

@@ -96,6 +96,12 @@ class AugmentConfig:
         "Side of what training sees, pixels; less than data.image_size is faster; none: the same.",
         minimum=8,
     )
+    grow_from: tuple[int, ...] = option(
+        (),
+        "Sides, pixels, that training sees before `size`, one after the other, each for as many "
+        "steps; 64,64 and then size 96: two thirds of the run at 64.",
+        minimum=8,
+    )
     brightness: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)
     contrast: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)
     saturation: float = option(0.0, "Greatest change of its factor 1.", minimum=0, maximum=1)

@@ -93,3 +93,14 @@ class Config:
     def trained_size(self) -> int:
         """Side of the pictures that training sees, pixels; evaluation sees `data.image_size`."""
         return self.augment.size or self.data.image_size
+
+    @property
+    def trained_sizes(self) -> tuple[int, ...]:
+        """Sides that training sees one after the other, each for as many steps."""
+        return *self.augment.grow_from, self.trained_size
+
+    @property
+    def trained_share(self) -> float:
+        """Pixels of a training picture, mean over the run, as a share of those of the last ones."""
+        sizes = self.trained_sizes
+        return sum(size**2 for size in sizes) / (len(sizes) * sizes[-1] ** 2)

@@ -51,13 +51,13 @@ def duration_of(
         config: The run.
         problem: The size of its data.
         plan: Its length.
-        step: Seconds of a training step.
+        step: Seconds of a training step with the largest pictures.
         evaluation: Seconds of an evaluation step.
         decoder: What a host decodes.
         hosts: Hosts that decode.
     """
     batch, size = config.data.batch_size, config.data.image_size
-    pictures = problem.train + problem.validation
+    pictures, step = problem.train + problem.validation, step * config.trained_share
     room = max(config.data.cache_mb, config.data.disk_cache_mb) * 2**20
     decoded = (
         problem.train * round(size * config.augment.margin) ** 2 + problem.validation * size**2

@@ -126,6 +126,11 @@ class Population:
                 f"{training.decoded_bytes / 2**20:,.0f} MiB: raise --config.data.cache_mb, or "
                 "lower --config.data.image_size"
             )
+        if config.augment.grow_from:
+            raise UserError(
+                f"augment.grow_from is {config.augment.grow_from}, but a population trains with "
+                "pictures of one size: leave it out, or leave --population out"
+            )
         formulation = formulations(self.config, preprocessing, sharding)[0]
         weights = class_weights(config, training)
         self._recipe = make_recipe(

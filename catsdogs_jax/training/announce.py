@@ -53,6 +53,8 @@ def announce(
     print(f"compiled  {recalled} of {len(steps)} steps were in the cache of compiled functions")
     if plan.steps:
         print(f"length    {plan.steps:,} steps, {plan.epoch(plan.steps):g} epochs")
+    if trainer.earlier:
+        print(f"sizes     {_sizes(trainer)}")
     if fitted := folder.read_plan():
         print(
             f"budget    {fitted['budget']}: {fitted['seconds_per_step']:.3g} s a step, "
@@ -61,6 +63,13 @@ def announce(
         )
     if first_step:
         print(f"going on  from the checkpoint of step {first_step:,}")
+
+
+def _sizes(trainer: Trainer) -> str:
+    """Returns the sides of the pictures: "64 px to step 600, then 96 px"."""
+    stages = [(stage.trainer.recipe.trained_size, stage.until) for stage in trainer.earlier]
+    merged = {size: f"{size} px to step {until:,}" for size, until in stages}
+    return ", ".join([*merged.values(), f"then {trainer.recipe.trained_size} px"])
 
 
 def _how_many(trainer: Trainer) -> str:

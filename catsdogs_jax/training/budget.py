@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -118,9 +119,13 @@ def _measure(
     held_out = sum(len(split) for name, split in dataset.splits.items() if name != "train")
     evaluation = _seconds_per_evaluation(dataset, trainer)
     saving = _seconds_per_checkpoint(config, dataset, trainer, near)
-    step = _seconds_per_step(config, dataset, trainer, most=_TIMED_SHARE * budget)
+    most = _TIMED_SHARE * budget / len(trainer.by_size)
+    by_size = {
+        size: _seconds_per_step(config, dataset, one, most) for size, one in trainer.by_size.items()
+    }
+    step = statistics.fmean(by_size[size] for size in config.trained_sizes)
     rest = time.perf_counter() - started
-    rest += trainer.train.seconds + trainer.evaluate.seconds
+    rest += sum(program.seconds for program in trainer.programs)
     rest += evaluation * held_out / len(dataset.splits["validation"])
     return Pace(_slowest(step), _slowest(evaluation + saving), _slowest(rest))
 

@@ -122,9 +122,10 @@ class Loop:
             jax.transfer_guard("disallow"),
         ):
             self.stopwatch.restart(feed.waited)
-            step, take = first_step, self.trainer.resident or self.trainer.train
+            step = first_step
             for batch in feed:
-                state, metrics = take(state, batch)
+                stage = self.trainer.after(step)
+                state, metrics = (stage.resident or stage.train)(state, batch)
                 steps = np.size(metrics["failed"])
                 step += steps
                 # Copied behind the step: where it is read, below, it is on the host already.
@@ -309,8 +310,10 @@ class Loop:
         else:
             batches = self._pictures.training_rows(*which)
         fed = self._witness.watched(batches, first_step, places)
+        if resident:
+            fed = stacked(fed, resident.calls(self.plan, first_step, self.trainer.earlier))
         return Feed(
-            stacked(fed, resident.calls(self.plan, first_step)) if resident else fed,
+            fed,
             sharding.batches if resident else sharding.batch,
             busy=lambda: bool(in_flight) and not in_flight[-1][1]["loss"].is_ready(),
         )

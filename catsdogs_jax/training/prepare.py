@@ -13,6 +13,7 @@ from catsdogs_jax.training.formulation import STEPS_PER_CALL
 from catsdogs_jax.training.plan import Plan, make_plan
 from catsdogs_jax.training.resident import with_resident_pictures
 from catsdogs_jax.training.sharding import Sharding
+from catsdogs_jax.training.stages import with_stages
 from catsdogs_jax.training.teacher import load_teacher
 from catsdogs_jax.training.trainer import Trainer, class_weights
 
@@ -43,7 +44,8 @@ def prepare(
     teacher = load_teacher(config.train, preprocessing, sharding)
 
     def trainer_of(plan: Plan) -> Trainer:
-        return fastest_trainer(config, preprocessing, sharding, plan, weights, recorded, teacher)
+        last = fastest_trainer(config, preprocessing, sharding, plan, weights, recorded, teacher)
+        return with_stages(last, config, preprocessing, plan, weights, teacher)
 
     fitted = folder.read_plan()
     if config.train.budget and fitted is None:

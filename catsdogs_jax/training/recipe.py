@@ -48,11 +48,11 @@ def make_recipe(
 
     Raises:
         UserError: The model has no blocks to compute again, or takes no pictures of
-            `augment.size`.
+            `augment.size` or `augment.grow_from`.
     """
     model = abstract_model(config, preprocessing)
-    if config.augment.size:
-        _check_size(model, config, preprocessing)
+    for size in sorted({*config.trained_sizes} - {preprocessing.image_size}):
+        _check_size(model, config, preprocessing, size)
     if config.train.remat == "blocks":
         check_blocks(model, config.model.name, preprocessing.image_size)
     optimizer = make_optimizer(scaled(config), plan.steps)
@@ -98,18 +98,20 @@ def _build(config: Config, preprocessing: Preprocessing, seed: int | jax.Array) 
     return build_model(config.model, size, outputs, rngs)
 
 
-def _check_size(model: Any, config: Config, preprocessing: Preprocessing) -> None:
-    """Checks that a model, built for `data.image_size`, takes pictures of `augment.size` too."""
-    smaller = dataclasses.replace(preprocessing, image_size=config.trained_size)
+def _check_size(model: Any, config: Config, preprocessing: Preprocessing, size: int) -> None:
+    """Checks that a model, built for `data.image_size`, takes pictures of another size too."""
+    key = "augment.size" if size == config.augment.size else "augment.grow_from"
+    told = f"{key} is {size}" if key == "augment.size" else f"{key} has {size}"
+    smaller = dataclasses.replace(preprocessing, image_size=size)
     try:
         other = _shapes(abstract_model(config, smaller)) != _shapes(model)
     except UserError as error:
-        raise UserError(f"augment.size is {config.augment.size}: {error}") from error
+        raise UserError(f"{told}: {error}") from error
     if other or getattr(model, "one_size", False):
         raise UserError(
-            f"augment.size is {config.augment.size}, but {config.model.name} takes pictures of one "
-            f"size only, data.image_size {config.data.image_size}: leave augment.size out, or "
-            "choose a model that ends in a mean over places, such as resnet_small"
+            f"{told}, but {config.model.name} takes pictures of one size only, data.image_size "
+            f"{config.data.image_size}: leave {key} out, or choose a model that ends in a mean "
+            "over places, such as resnet_small"
         )
 
 

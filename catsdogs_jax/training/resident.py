@@ -8,7 +8,7 @@ Source: `steps_per_execution` of Keras; `iterations_per_loop` of TPUEstimator.
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from catsdogs_jax.errors import UserError
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.sharding import everywhere
 from catsdogs_jax.training.step import train_steps
-from catsdogs_jax.training.trainer import CompiledStep, Trainer
+from catsdogs_jax.training.trainer import CompiledStep, Stage, Trainer
 
 _STEPS_PER_CALL = 8
 _ROWS, _LANES = 32, 128
@@ -63,7 +63,17 @@ def with_resident_pictures(
     # A profile counts steps that are calls, and a probe takes none.
     if steps == 1 or config.train.profile_steps or not plan.steps:
         return trainer
-    return dataclasses.replace(trainer, resident=Resident(trainer, pictures, steps))
+    assert pictures.cache is not None
+    tiles = everywhere(tiled(pictures.cache), trainer.sharding.replicated)
+    residents = {
+        size: dataclasses.replace(one, resident=Resident(one, tiles, steps))
+        for size, one in trainer.by_size.items()
+    }
+    stages = [
+        Stage(stage.until, residents[stage.trainer.recipe.trained_size])
+        for stage in trainer.earlier
+    ]
+    return dataclasses.replace(residents[trainer.recipe.trained_size], earlier=tuple(stages))
 
 
 class Resident:
@@ -74,14 +84,12 @@ class Resident:
 
     Args:
         trainer: What one step is.
-        pictures: The training pictures, in memory.
+        tiles: All training pictures on every device, see `tiled`.
         steps: Steps in a call.
     """
 
-    def __init__(self, trainer: Trainer, pictures: PictureSet, steps: int):
-        assert pictures.cache is not None
+    def __init__(self, trainer: Trainer, tiles: jax.Array, steps: int):
         self.steps = steps
-        tiles = everywhere(tiled(pictures.cache), trainer.sharding.replicated)
         self._several = compile_steps(trainer, tiles, self.steps)
         self._one = compile_steps(trainer, tiles, 1)
 
@@ -94,17 +102,19 @@ class Resident:
         """Takes as many steps as there are batches, 1 or `steps`; see `train_steps`."""
         return (self._one if len(batches["mask"]) == 1 else self._several)(state, batches)
 
-    def calls(self, plan: Plan, first_step: int) -> Iterator[int]:
+    def calls(self, plan: Plan, first_step: int, stages: Sequence[Stage] = ()) -> Iterator[int]:
         """Yields the number of steps in each call from a step on.
 
-        Calls of several begin at multiples of `steps` alone, so that a run that goes on makes the
-        calls that it would have made, and with them the same rounding.
+        A call ends where a stage does. Calls of several begin at multiples of `steps` alone, so
+        that a run that goes on makes the calls that it would have made, and with them the same
+        rounding.
         """
-        step = first_step
+        step, ends = first_step, {stage.until for stage in stages}
         while step < plan.steps:
             last = step + self.steps
             whole = step % self.steps == 0 and last <= plan.steps
-            if whole and not any(map(plan.saves_after, range(step + 1, last))):
+            between = range(step + 1, last)
+            if whole and ends.isdisjoint(between) and not any(map(plan.saves_after, between)):
                 size = self.steps
             else:
                 size = 1

@@ -105,6 +105,7 @@ class Trainer:
         formulation: How the steps are computed.
         abstract_batch: Shapes, types and shardings of a training batch.
         resident: What takes the steps of a run whose pictures lie on the devices; none: `train`.
+        earlier: The stages of a run that begins with smaller pictures, see `stages`.
     """
 
     recipe: Recipe
@@ -118,11 +119,27 @@ class Trainer:
     formulation: Formulation
     abstract_batch: Batch
     resident: "Resident | None" = None
+    earlier: tuple["Stage", ...] = ()
 
     @property
     def programs(self) -> tuple[CompiledStep, ...]:
         """The compiled steps that a run takes."""
-        return (*(self.resident.compiled if self.resident else (self.train,)), self.evaluate)
+        training = [
+            program
+            for one in self.by_size.values()
+            for program in (one.resident.compiled if one.resident else (one.train,))
+        ]
+        return (*training, self.evaluate)
+
+    @property
+    def by_size(self) -> dict[int, "Trainer"]:
+        """What takes the steps with pictures of each size, in pixels; this one is the last."""
+        stages = {stage.trainer.recipe.trained_size: stage.trainer for stage in self.earlier}
+        return {**stages, self.recipe.trained_size: self}
+
+    def after(self, step: int) -> "Trainer":
+        """Returns what takes the step after this one."""
+        return next((stage.trainer for stage in self.earlier if step < stage.until), self)
 
     def abstract_state(self) -> TrainState:
         """Returns shapes, types and shardings of the state, to restore onto."""
@@ -136,6 +153,19 @@ class Trainer:
     def reset_sums(self, state: TrainState) -> TrainState:
         """Returns the state with the sums over training pictures at zero."""
         return dataclasses.replace(state, sums=self.sharding.everywhere(Sums.zero()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """The steps of a run that see pictures of one size.
+
+    Attributes:
+        until: The last of them, counted from 1.
+        trainer: What takes them.
+    """
+
+    until: int
+    trainer: Trainer
 
 
 def build_trainer(
