@@ -57,10 +57,11 @@ def check_together(config: Config) -> None:
 
 
 def _check_data(data: DataConfig) -> None:
-    if data.stream and (data.source not in ("folder", "table", "records") or "://" not in data.dir):
+    far = data.source in ("folder", "table", "records") and "://" in data.dir
+    if data.stream and not far and data.source != "tfds":
         raise UserError(
             "data.stream reads pictures or records from a bucket: --config.data.dir=gs://..., "
-            f"not {data.source} in {data.dir!r}"
+            f"or a data set of --config.data.source=tfds, not {data.source} in {data.dir!r}"
         )
     shares = data.validation_share + data.test_share
     if shares >= 1:

@@ -18,7 +18,8 @@ class DataConfig:
     )
     stream: bool = option(
         False,
-        "Read each picture, or record (TFRecord), of a bucket when it is needed; else copy first.",
+        "Read each picture or record from the bucket, or from the shards of tfds, when it is "
+        "needed; else copy first.",
     )
     table: str = option("", "A .csv or .jsonl of file,label[,split] for data.source=table.")
     name: str = option("", "The name of the TensorFlow data set for data.source=tfds.")

@@ -7,7 +7,7 @@ Examples are encoded here: importing TensorFlow for that would cost each process
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -41,7 +41,7 @@ class Reader(Protocol):
 
         Args:
             place: As `Writer.write` gave it.
-            size: Bytes of the record.
+            size: Bytes of the record that are wanted, from its start; more may come.
 
         Raises:
             Exception: Any, where the shard is broken.
@@ -95,6 +95,25 @@ def open_reader(container: Container, path: Path) -> Reader:
     return _TFRecordReader(path) if container == "tfrecord" else _ArrayRecordReader(path)
 
 
+def read_all(container: Container, path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yields every record of a shard, whoever wrote it: its place, as of `Reader.read`, and bytes.
+
+    Raises:
+        UserError: The package of the format is missing.
+        Exception: Any other, where the shard is broken.
+    """
+    if container == "array_record":
+        reader = _ArrayRecordReader(path)
+        yield from ((place, reader.read(place, 0)) for place in range(reader.count))
+        return
+    from catsdogs_jax.data.tensorflow import tf
+
+    place = _TFRECORD_HEAD
+    for record in tf().data.TFRecordDataset(str(path)).as_numpy_iterator():  # Checks the checksums.
+        yield place, record
+        place += len(record) + _TFRECORD_TAIL + _TFRECORD_HEAD
+
+
 class _ArrayRecordWriter:
     def __init__(self, path: Path, compress: bool):
         how = "zstd:3" if compress else "uncompressed"
@@ -114,6 +133,7 @@ class _ArrayRecordReader:
     def __init__(self, path: Path):
         options = "readahead_buffer_size:0,max_parallelism:0"  # As its makers advise here.
         self._reader = _array_record().ArrayRecordReader(str(path), options)
+        self.count: int = self._reader.num_records()
 
     def read(self, place: int, size: int) -> bytes:
         del size

@@ -29,10 +29,7 @@ def read_picture(root: Path, file: str, content_hash: str) -> bytes:
     if pack is not None:
         data = pack.read(file)
         if hashlib.sha256(data).hexdigest() != content_hash:
-            raise UserError(
-                f"{file!r} in shard {pack.where(file)!r} is not what it was when it was packed: "
-                "copy the pack again, or remove it and pack again"
-            )
+            raise pack.changed(file)
         return data
     store = _store_at(root)
     try:

@@ -23,6 +23,7 @@ from catsdogs_jax.data.listing import Listing
 from catsdogs_jax.data.manifest import ScannedListing, scan_listing
 from catsdogs_jax.data.pack_rows import Rows, rows_by_split
 from catsdogs_jax.data.pictures import Scanned
+from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.data.records import FORMAT, INDEX, VERSION, read_index
 from catsdogs_jax.data.scan_shares import scan_in_shares
 from catsdogs_jax.data.shards import Job, Squares, prepare_worker, write_shard
@@ -124,8 +125,10 @@ def pack(
         UserError: No picture can be used, one changes meanwhile, `out` holds something else or is
             inside the pictures' folder, or another process packs into it.
     """
-    if listing.facts is not None:
-        raise UserError(f"{str(listing.root)!r} is a pack: pack the folder that it was made of")
+    if (listing.root / INDEX).is_file():
+        raise UserError(
+            f"{origin_of(listing.root)!r} is a pack: pack the folder that it was made of"
+        )
     if out.absolute().is_relative_to(listing.root.absolute()):
         raise UserError(f"--pack {out} is inside {listing.root}: choose a folder beside it")
     crew = crew or LocalCrew(options.workers)

@@ -24,8 +24,13 @@ def cache_folder() -> Path:
     return Path(base) / "catsdogs_jax"
 
 
+def is_far(place: str) -> bool:
+    """Whether a place is a URL, not a path of this machine."""
+    return "://" in place
+
+
 def set_store(folder: Path, url: str) -> None:
-    """Notes that what a folder of the cache stands for is read from below a URL."""
+    """Notes that what a folder of the cache stands for is read from below a URL, or a path."""
     if store_of(folder) == url:
         return
     with tempfile.NamedTemporaryFile(
@@ -37,7 +42,7 @@ def set_store(folder: Path, url: str) -> None:
 
 
 def store_of(folder: Path) -> str | None:
-    """Returns the URL below which the files of a folder are read; none if they are in it.
+    """Returns the URL, or path, below which the files of a folder are read; none: they are in it.
 
     Raises:
         UserError: The folder is not in the cache: pictures from elsewhere are no reason to call a
@@ -57,7 +62,7 @@ def store_of(folder: Path) -> str | None:
 
 
 def origin_of(folder: Path) -> str:
-    """Returns where pictures lie, in words: a folder, or the URL that it stands for."""
+    """Returns where pictures lie, in words: a folder, or the URL or path that it stands for."""
     return store_of(folder) or str(folder)
 
 

@@ -1,4 +1,8 @@
-"""Reads a pack, the records that `pack` wrote, as if it were the folder it was made of."""
+"""Reads a pack, the records that `pack` wrote, as if it were the folder it was made of.
+
+What `foreign` makes is read by the same road: an index and tables of ours, of shards that others
+wrote and that lie elsewhere.
+"""
 
 import bisect
 import dataclasses
@@ -21,7 +25,7 @@ from catsdogs_jax.data.columns import Texts
 from catsdogs_jax.data.containers import CONTAINERS, Container, FarReader, Reader, open_reader
 from catsdogs_jax.data.listing import Example, Examples, Listing
 from catsdogs_jax.data.pictures import Facts, Scanned
-from catsdogs_jax.data.places import cache_folder, set_store, store_of
+from catsdogs_jax.data.places import cache_folder, is_far, set_store, store_of
 from catsdogs_jax.data.shards import Row, file_hash
 from catsdogs_jax.data.sources import PACK_INDEX as INDEX
 from catsdogs_jax.errors import UserError
@@ -62,17 +66,21 @@ def list_records(config: DataConfig) -> Listing:
 
 
 def list_pack(root: Path) -> Listing:
-    """Lists the pictures of a local pack, see `list_records`."""
+    """Lists the pictures of a local pack, see `list_records`.
+
+    Those of `foreign` shards are listed without facts: nobody has looked at them yet.
+    """
     index = read_index(root)
-    if store_of(root) is None:
-        _check_shards(root, index)
+    _check_shards(root, index)
     examples, facts = Examples.of([]), Facts.of([])
     for _, row in _rows(root, index):
         examples.append(Example(row["file"], tuple(row["labels"]), row["split"] or None))
-        facts.append(Scanned(**{name: row[name] for name in _FACTS}))
+        if not _foreign(index):
+            facts.append(Scanned(**{name: row[name] for name in _FACTS}))
     quarantined = tuple((bad["file"], bad["reason"]) for bad in index["quarantined"])
     order = examples.order()
-    return Listing(root, examples[order], index["multilabel"], facts[order], quarantined)
+    known = None if _foreign(index) else facts[order]
+    return Listing(root, examples[order], index["multilabel"], known, quarantined)
 
 
 def read_index(root: Path) -> Mapping[str, Any]:
@@ -111,16 +119,29 @@ def _parse(text: bytes, where: str) -> Mapping[str, Any]:
 
 
 _MEND = "copy the pack again, or remove it and pack again"
+_MEND_FOREIGN = "prepare the data set again, and start the run anew"
+
+
+def _foreign(index: Mapping[str, Any]) -> bool:
+    """Whether the shards are those of others, see `foreign`; packs made before do not say."""
+    return bool(index.get("foreign"))
+
+
+def _mend(index: Mapping[str, Any]) -> str:
+    return _MEND_FOREIGN if _foreign(index) else _MEND
 
 
 def _check_shards(root: Path, index: Mapping[str, Any]) -> None:
-    """Checks, without reading them, that all shards are there and whole."""
+    """Checks, without reading them, that all shards are there and whole, unless in a bucket."""
+    folder = store_of(root) or str(root)
+    if is_far(folder):
+        return
     for shard in index["shards"]:
-        path = root / shard["file"]
+        path = Path(folder) / shard["file"]
         size = path.stat().st_size if path.is_file() else None
         if size != shard["bytes"]:
             found = "is missing" if size is None else f"has {size:,} of {shard['bytes']:,} bytes"
-            raise UserError(f"shard {str(path)!r} {found}: {_MEND}")
+            raise UserError(f"shard {str(path)!r} {found}: {_mend(index)}")
 
 
 def _rows(root: Path, index: Mapping[str, Any]) -> Iterator[tuple[int, Row]]:
@@ -147,10 +168,9 @@ class Pack:
 
     def __init__(self, root: Path):
         index = read_index(root)
-        self._store = store_of(root)
-        if self._store is None:
-            _check_shards(root, index)
-        self._root = root
+        _check_shards(root, index)
+        self._root, self._folder = root, store_of(root) or str(root)
+        self._foreign, self._mend = _foreign(index), _mend(index)
         self._container: Container = index["container"]
         self._shards: Sequence[str] = [shard["file"] for shard in index["shards"]]
         self._readers: dict[int, Reader] = {}
@@ -166,7 +186,7 @@ class Pack:
     @property
     def far(self) -> bool:
         """Whether the records are read from a store."""
-        return self._store is not None
+        return is_far(self._folder)
 
     def read(self, file: str) -> bytes:
         """Returns the bytes of a picture.
@@ -176,30 +196,38 @@ class Pack:
         """
         at = bisect.bisect_left(self._files, file)
         if at == len(self._files) or self._files[at] != file:
-            raise UserError(f"{str(self._root)!r} holds no {file!r}: {_MEND}")
+            raise UserError(f"{str(self._root)!r} holds no {file!r}: {self._mend}")
         shard, place, size, length = self._places[at].tolist()
         try:
-            return self._reader(shard).read(place, size)[size - length :]
+            return self._reader(shard).read(place, size)[size - length : size]
         except UserError:
             raise
         except Exception as error:  # Of the package that reads the format.
             raise UserError(
-                f"shard {self.where(file)!r} cannot be read ({_short(error)}): {_MEND}"
+                f"shard {self.where(file)!r} cannot be read ({_short(error)}): {self._mend}"
             ) from error
 
     def where(self, file: str) -> str:
         """Returns the path of the shard that holds a file."""
         at = bisect.bisect_left(self._files, file)
-        return f"{self._store or self._root}/{self._shards[int(self._places[at, 0])]}"
+        return f"{self._folder}/{self._shards[int(self._places[at, 0])]}"
+
+    def changed(self, file: str) -> UserError:
+        """Returns the error of a picture that is not what it was."""
+        when = "scanned" if self._foreign else "packed"
+        return UserError(
+            f"{file!r} in shard {self.where(file)!r} is not what it was when it was {when}: "
+            f"{self._mend}"
+        )
 
     def _reader(self, shard: int) -> Reader:
         with self._opening:
             if shard not in self._readers:
                 name = self._shards[shard]
                 self._readers[shard] = (
-                    FarReader(f"{self._store}/{name}")
-                    if self._store
-                    else open_reader(self._container, self._root / name)
+                    FarReader(f"{self._folder}/{name}")
+                    if self.far
+                    else open_reader(self._container, Path(self._folder) / name)
                 )
             return self._readers[shard]
 

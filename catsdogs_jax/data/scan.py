@@ -14,6 +14,7 @@ from catsdogs_jax.data.contents import read_stored
 from catsdogs_jax.data.decode import BadPicture, decode, jpeg_ratio, read_header
 from catsdogs_jax.data.perceptual import perceptual_hash
 from catsdogs_jax.data.pictures import Scanned
+from catsdogs_jax.data.records import Pack
 
 SCAN_VERSION = 2
 """Raise it whenever `scan_file` says something else of the same file."""
@@ -33,8 +34,7 @@ def scan_file(path: Path) -> Scanned | str:
         return str(error)
 
 
-def _scan_stored(url: str) -> Scanned | str:
-    data = read_stored(url)
+def _scan_bytes(data: bytes) -> Scanned | str:
     try:
         return _facts(data)
     except BadPicture as error:
@@ -84,7 +84,17 @@ def scan_stored(urls: Iterable[str]) -> Iterator[Scanned | str]:
     Raises:
         UserError: One cannot be read.
     """
-    return _spread(_scan_stored, urls, REQUESTS, 1)
+    return _spread(lambda url: _scan_bytes(read_stored(url)), urls, REQUESTS, 1)
+
+
+def scan_records(pack: Pack, files: Iterable[str]) -> Iterator[Scanned | str]:
+    """Yields the same for pictures in records.
+
+    Raises:
+        UserError: A shard cannot be read: no picture is left out for that.
+    """
+    workers, at_once = (REQUESTS, 1) if pack.far else (cores(), _FILES_AT_ONCE)
+    return _spread(lambda file: _scan_bytes(pack.read(file)), files, workers, at_once)
 
 
 _File = TypeVar("_File")

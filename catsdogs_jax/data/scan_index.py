@@ -19,7 +19,8 @@ from pathlib import Path
 from catsdogs_jax.data.contents import stored_at
 from catsdogs_jax.data.pictures import Scanned
 from catsdogs_jax.data.places import cache_folder, store_of
-from catsdogs_jax.data.scan import SCAN_VERSION, scan_files, scan_stored
+from catsdogs_jax.data.records import INDEX, pack_at
+from catsdogs_jax.data.scan import SCAN_VERSION, scan_files, scan_records, scan_stored
 
 _BLOCK = 500
 """Files of a transaction; SQLite binds at least 999 values in a statement."""
@@ -53,20 +54,22 @@ def scan_folder(root: Path, files: Iterable[str]) -> Iterator[Scanned | str]:
     read, as without it.
 
     Args:
-        root: The folder, or one of stand-ins for files of a store (`mirror.stood_in`).
+        root: The folder, or one of stand-ins for files of a store (`mirror.stood_in`), or the index
+            of shards that others wrote (`foreign`).
         files: Paths below it.
     """
-    store = store_of(root)
-    # A stand-in changes only when its whole folder is made anew.
+    pack, store = pack_at(root), store_of(root)
+    # A stand-in changes only when its whole folder is made anew, and so does an index.
     index = _Index(root, _SETTLED_NS if store is None else 0)
     remaining = iter(files)
     try:
         while block := list(islice(remaining, _BLOCK)):
-            stamps = [_stamp(root, file) for file in block]
+            stamps = [_stamp(root, file if pack is None else INDEX) for file in block]
             found: dict[str, Scanned | str] = dict(index.known(block, stamps))
             unknown = [place for place, file in enumerate(block) if file not in found]
             now = time.time_ns()
-            read = _scanned(root, store, [block[place] for place in unknown])
+            new = [block[place] for place in unknown]
+            read = _scanned(root, store, new) if pack is None else scan_records(pack, new)
             for place, result in zip(unknown, read, strict=True):
                 found[block[place]] = result
             index.keep({block[k]: stamps[k] for k in unknown}, found, now)

@@ -21,7 +21,8 @@ from catsdogs_jax.errors import UserError
 
 Row = Mapping[str, Any]
 """What a pack says of a picture: file, labels (names), split, the facts of the scan (see
-`Scanned`), and where it lies: place and size of the record, bytes of the picture at its end."""
+`Scanned`), and where it lies: place and size of the record, bytes of the picture at its end. In
+shards that others wrote, the size is that of the record up to the end of the picture."""
 
 _CHUNK = 2**20
 

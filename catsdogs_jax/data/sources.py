@@ -17,6 +17,9 @@ from catsdogs_jax.errors import UserError
 PACK_INDEX = "records.json"
 """The file that makes a folder a pack, see `records`."""
 
+_TFDS_INFO = "dataset_info.json"
+"""The file that TensorFlow Datasets writes beside its shards."""
+
 _FLAT_NAME = re.compile(r"^(?P<label>[^\d\W][\w-]*?)[._-]?\d+$")
 
 HOW_TO_GET_DATA = (
@@ -36,8 +39,10 @@ def list_source(config: DataConfig) -> Listing:
         folder = here(config.dir, stream=config.stream) if config.dir else None
         return list_table(Path(config.table), folder)
     if config.source == "tfds":
-        from catsdogs_jax.data import tfds
+        from catsdogs_jax.data import records, tfds
 
+        if config.stream:
+            return records.list_pack(tfds.index(config.name, config.dir))
         return list_folder(tfds.export(config.name, config.dir))
     if config.source == "records":
         from catsdogs_jax.data import records
@@ -147,16 +152,21 @@ def list_labelled(path: str | Path) -> Listing:
     """Lists the labelled pictures of a folder, a table (.csv, .jsonl) or a pack of records.
 
     Args:
-        path: A path; or the URL of a folder or a pack, which is copied into the cache.
+        path: A path; or the URL of a folder or a pack, which is copied into the cache. Of a folder
+            that TensorFlow Datasets prepared the shards are read in place.
 
     Raises:
-        UserError: As `list_folder`, `list_table` and `records.list_pack`.
+        UserError: As `list_folder`, `list_table`, `records.list_pack` and `tfds.index_folder`.
     """
     path = here(str(path))
     if (path / PACK_INDEX).is_file():
         from catsdogs_jax.data import records
 
         return records.list_pack(path)
+    if (path / _TFDS_INFO).is_file():
+        from catsdogs_jax.data import records, tfds
+
+        return records.list_pack(tfds.index_folder(path))
     if path.suffix.lower() in (".csv", ".jsonl"):
         return list_table(path, None)
     return list_folder(path, asked=str(path))

@@ -1,14 +1,16 @@
-"""TensorFlow Datasets, written out once as a folder of the original picture files.
+"""TensorFlow Datasets: written out once as a folder of picture files, or read where they are.
 
-The folder is then read by the same road as one's own pictures: the same checks, the same order,
-the same decoder.
+The folder, or the index of the prepared shards, is then read by the same road as one's own
+pictures or records: the same checks, the same order, the same decoder.
 """
 
 import re
 from pathlib import Path
 from typing import Any
 
-from catsdogs_jax.data.places import cache_folder, make_once
+from catsdogs_jax.data.containers import CONTAINERS
+from catsdogs_jax.data.foreign import Shard, Shards, index_once
+from catsdogs_jax.data.places import cache_folder, is_far, make_once
 from catsdogs_jax.data.tensorflow import tf
 from catsdogs_jax.errors import UserError
 
@@ -26,6 +28,45 @@ def export(name: str, data_dir: str = "") -> Path:
     Raises:
         UserError: TFDS knows no such data set, cannot download it, or it has no class labels.
     """
+    return export_builder(_prepared(name, data_dir))
+
+
+def index(name: str, data_dir: str = "") -> Path:
+    """Downloads a data set by name, if it is not there; returns an index of its pictures.
+
+    Args:
+        name: As for `export`.
+        data_dir: As for `export`.
+
+    Raises:
+        UserError: As `export` and `index_builder`.
+    """
+    return index_builder(_prepared(name, data_dir))
+
+
+def index_folder(folder: Path) -> Path:
+    """Returns an index of the shards in a folder that TFDS prepared, whose code is not needed.
+
+    Args:
+        folder: With the version as its name, for example cats_vs_dogs/4.0.1.
+
+    Raises:
+        UserError: As `index_builder`, or the description of the data set cannot be read.
+    """
+    tf()
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(str(folder.absolute()))
+    except Exception as error:  # Of many kinds, from reading JSON to making the features.
+        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"TensorFlow Datasets cannot read {str(folder)!r} ({why}): prepare the data set again"
+        ) from error
+    return index_builder(builder)
+
+
+def _prepared(name: str, data_dir: str) -> Any:
     tf()  # Before TFDS imports it, so that its devices are hidden.
     import tensorflow_datasets as tfds
 
@@ -39,7 +80,7 @@ def export(name: str, data_dir: str = "") -> Path:
         ) from error
     except (OSError, tfds.download.DownloadError) as error:
         raise UserError(f"TensorFlow Datasets could not get {name!r}: {error}") from error
-    return export_builder(builder)
+    return builder
 
 
 def export_builder(builder: Any, root: Path | None = None) -> Path:
@@ -53,8 +94,67 @@ def export_builder(builder: Any, root: Path | None = None) -> Path:
         The folder.
 
     Raises:
-        UserError: The data set has no picture with one class label.
+        UserError: The data set has no picture with one class label, or is only read in place.
     """
+    classes, splits = _described(builder)
+    if _file_format(builder) == "array_record":  # Of which tf.data reads nothing.
+        raise UserError(
+            f"data set {builder.info.name!r} is prepared as array_record, which is read in place: "
+            "--config.data.stream=true"
+        )
+    root = root or cache_folder() / f"tfds-{_safe(builder.info.full_name)}"
+    settings = {"tfds": builder.info.full_name, "splits": splits}
+
+    def fill(folder: Path) -> None:
+        for split in splits:
+            _write_split(builder, split, classes, folder / _SPLITS[split])
+
+    return make_once(root, settings, fill)
+
+
+def index_builder(builder: Any) -> Path:
+    """Returns an index of the shards that a builder has prepared, see `foreign`: nothing is copied.
+
+    Args:
+        builder: As for `export_builder`.
+
+    Raises:
+        UserError: As `export_builder` and `foreign.index_once`; or the shards are in a bucket, or
+            of a format of which no single record can be read.
+    """
+    classes, splits = _described(builder)
+    name, folder, found = builder.info.name, str(builder.data_dir), _file_format(builder)
+    if is_far(folder):
+        raise UserError(
+            f"data set {name!r} is in {folder!r}, but data.stream reads those on a disk: copy it "
+            "to one, or leave data.stream out, which copies the pictures"
+        )
+    if found not in CONTAINERS:
+        raise UserError(
+            f"data set {name!r} is prepared as {found}, but data.stream reads "
+            f"{' and '.join(CONTAINERS)}: prepare it so (--file_format of tfds build), or leave "
+            "data.stream out, which copies the pictures"
+        )
+    shards = [
+        Shard(_SPLITS[split], path.name, count)
+        for split in splits
+        for path, count in zip(
+            builder.info.splits[split].filepaths,
+            builder.info.splits[split].shard_lengths,
+            strict=True,
+        )
+    ]
+    names = [_safe(label) for label in classes]
+    return index_once(Shards(name, Path(folder).absolute(), found, names, shards))
+
+
+def _file_format(builder: Any) -> str | None:
+    found = builder.info.file_format
+    return found and found.value
+
+
+def _described(builder: Any) -> tuple[list[str], list[str]]:
+    """Returns the names of a builder's classes and of its splits that we know."""
     import tensorflow_datasets as tfds
 
     features = dict((builder.info.features or {}).items())
@@ -68,14 +168,7 @@ def export_builder(builder: Any, root: Path | None = None) -> Path:
     splits = [split for split in builder.info.splits if split in _SPLITS]
     if not splits:
         raise UserError(f"data set {builder.info.name!r} has only the splits {unknown}")
-    root = root or cache_folder() / f"tfds-{_safe(builder.info.full_name)}"
-    settings = {"tfds": builder.info.full_name, "splits": splits}
-
-    def fill(folder: Path) -> None:
-        for split in splits:
-            _write_split(builder, split, label.names, folder / _SPLITS[split])
-
-    return make_once(root, settings, fill)
+    return label.names, splits
 
 
 def _write_split(builder: Any, split: str, classes: list[str], folder: Path) -> None:
