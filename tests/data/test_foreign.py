@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ import pytest
 from catsdogs_jax import evaluate
 from catsdogs_jax.config import Config, DataConfig
 from catsdogs_jax.data import scan
-from catsdogs_jax.data.contents import as_files
+from catsdogs_jax.data.containers import CONTAINERS, Container, open_writer
+from catsdogs_jax.data.contents import as_files, read_picture
 from catsdogs_jax.data.dataset import Dataset, load_dataset
 from catsdogs_jax.data.foreign import Shard, Shards, index_once
 from catsdogs_jax.data.manifest import scan_listing
@@ -30,8 +32,6 @@ import tensorflow_datasets as tfds  # noqa: E402  (after its devices are hidden)
 
 Tiny = Callable[..., Config]
 
-FORMATS = ["array_record", "tfrecord"]
-
 
 class ColouredSquares(tfds.core.GeneratorBasedBuilder):
     """A folder of pictures as a data set; "unknown" is a class whose pictures have no label."""
@@ -42,9 +42,7 @@ class ColouredSquares(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> Any:
         label = tfds.features.ClassLabel(names=["red", "deep blue"])
-        # "a" and "note" stand before and after the picture in each record.
         features = {
-            "a": np.int64,
             "image": tfds.features.Image(),
             "label": label,
             "note": tfds.features.Text(),
@@ -59,7 +57,7 @@ class ColouredSquares(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         numbers = {"red": 0, "blue": 1, "unknown": -1}
         for path in sorted(folder.rglob("*.png")):
-            facts = {"a": 7, "label": numbers[path.parent.name], "note": str(path)}
+            facts = {"label": numbers[path.parent.name], "note": str(path)}
             yield str(path), {"image": str(path), **facts}
 
 
@@ -115,7 +113,7 @@ def written_out(builder: Any, folder: Path, splits: tuple[str, ...]) -> Path:
     return folder / "table.csv"
 
 
-@pytest.mark.parametrize("container", FORMATS)
+@pytest.mark.parametrize("container", CONTAINERS)
 def test_the_pictures_are_those_that_tfds_reads_and_none_is_copied(
     tiny: Tiny, prepare: Callable[[str], Any], colours: Path, tmp_path: Path, container: str
 ) -> None:
@@ -140,6 +138,32 @@ def test_the_pictures_are_those_that_tfds_reads_and_none_is_copied(
     kept = [path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert kept
     assert not any(picture in file for picture in pictures for file in kept)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_picture_is_found_wherever_it_stands_in_its_record(
+    tmp_path: Path, container: Container, colours: Path
+) -> None:
+    train = tf().train
+
+    def part(name: str, **value: Any) -> bytes:
+        features = train.Features(feature={name: train.Feature(**value)})
+        return train.Example(features=features).SerializeToString()
+
+    content = (colours / "train/red/3.png").read_bytes()
+    image = part("image", bytes_list=train.BytesList(value=[content]))
+    label = part("label", int64_list=train.Int64List(value=[1]))
+    note = part("note", bytes_list=train.BytesList(value=[b"after it"]))
+    writer = open_writer(container, tmp_path / "shard", compress=True)
+    for parts in ([image, label, note], [label, image, note], [note, label, image]):
+        writer.write(b"".join(parts))  # Parts of a message that follow each other are one message.
+    writer.close()
+    shards = [Shard("train", "shard", 3)]
+    index = index_once(Shards("parts", tmp_path, container, ["red", "blue"], shards))
+    listing = list_labelled(index)
+    assert [example.labels for example in listing.examples] == [("blue",)] * 3
+    for file in listing.examples.column("file"):
+        assert read_picture(index, file, hashlib.sha256(content).hexdigest()) == content
 
 
 def test_a_run_resumes_exactly_and_is_evaluated_and_told_by_names(
@@ -253,7 +277,7 @@ def test_a_shard_that_lacks_records_is_named(prepare: Callable[[str], Any]) -> N
         index_once(shards)
 
 
-@pytest.mark.parametrize("container", FORMATS)
+@pytest.mark.parametrize("container", CONTAINERS)
 def test_a_picture_that_changes_while_a_run_is_on_is_not_trained_on(
     tiny: Tiny, prepare: Callable[[str], Any], container: str
 ) -> None:
