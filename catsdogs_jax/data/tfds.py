@@ -182,6 +182,8 @@ def _write_split(builder: Any, split: str, classes: list[str], folder: Path) -> 
     for number, example in enumerate(data.as_numpy_iterator()):
         content = example["image"]
         ending = next((e for start, e in _ENDINGS if content.startswith(start)), ".img")
+        if example["label"] < 0:  # As in the test splits of contests: its class is not known.
+            continue
         path = folder / _safe(classes[example["label"]]) / f"{number:07d}{ending}"
         path.write_bytes(content)
 

@@ -221,15 +221,17 @@ def test_pictures_are_indexed_and_scanned_once_until_the_shards_change(
 
 
 def test_pictures_without_a_label_are_left_out_and_named(
-    prepare: Callable[[str], Any], paint: Callable[..., Path]
+    prepare: Callable[[str], Any], paint: Callable[..., Path], tmp_path: Path
 ) -> None:
     for number in range(4):
         paint(f"colours/test/unknown/{number}.png", (9, 9, 9), seed=number)
-    _, config = prepare("array_record")
+    builder, config = prepare("tfrecord")
     listing = list_source(config)
     assert listing.quarantined == tuple((f"test/{n:07d}", "has no label") for n in range(4))
     assert {example.split for example in listing.examples} == {"train", "validation"}
     assert {example.labels for example in listing.examples} == {("red",), ("deep_blue",)}
+    exported = export_builder(builder, tmp_path / "exported")  # Has no way to name them.
+    assert not [path for path in (exported / "test").rglob("*") if path.is_file()]
 
 
 def cut(path: Path) -> None:
