@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -35,68 +34,21 @@ from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.agreement import check_same_config, check_same_pictures, spell
 from catsdogs_jax.training.sharding import make_sharding
 from launch.local import free_port
+from tests.processes import (
+    StopAfter,
+    assert_same_rows,
+    launched,
+    rows_of,
+    stopped,
+    until_rows,
+)
 
-REPOSITORY = Path(__file__).parents[1]
 STEPS = 20_000
-
-
-class StopAfter:
-    def __init__(self, step: int):
-        self.step = step
-
-    def requested(self, step: int) -> int | None:
-        return 15 if step == self.step else None
-
-
-def rows_of(run: Path, until: int) -> list[dict[str, Any]]:
-    path = run / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [row for row in map(json.loads, lines) if row["step"] <= until]
-
-
-def launched(tmp_path: Path, config: Config, processes: int) -> subprocess.Popen[bytes]:
-    tree = json.dumps(config_to_dict(config)).replace("null", "None").replace("true", "True")
-    text = (
-        f"import ml_collections\n\ndef get_config():\n    return ml_collections.ConfigDict({tree})"
-    )
-    (tmp_path / "config.py").write_text(text.replace("false", "False"))
-    train = [sys.executable, "-m", "catsdogs_jax.train", "--config", str(tmp_path / "config.py")]
-    start = [sys.executable, "launch/local.py", "-n", str(processes), "--"]
-    environment = {**os.environ, "XLA_FLAGS": ""}  # One device in each process.
-    return subprocess.Popen(
-        [*start, *train, "--workdir", str(tmp_path / "run")],
-        env=environment,
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
 
 
 def config_of(tiny: Callable[..., Config], **mesh: int) -> Config:
     train = {"steps": STEPS, "learning_rate": 1e-4}
     return tiny(train=train, eval={"every_steps": 10}, data={"cache_mb": 0}, mesh=mesh)
-
-
-def until_rows(run: subprocess.Popen[bytes], folder: Path, count: int) -> None:
-    while run.poll() is None and len(rows_of(folder, STEPS)) < count:
-        time.sleep(0.05)
-
-
-def stopped(run: subprocess.Popen[bytes]) -> str:
-    """Asks all processes to stop, and returns what they said."""
-    assert run.stdout is not None
-    run.send_signal(signal.SIGTERM)
-    said = run.stdout.read().decode()
-    assert run.wait() == 128 + signal.SIGTERM, said
-    return said
-
-
-def assert_same_rows(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
-    """Losses within 1e-5, and the same pictures at the same places under the same keys."""
-    for one, other in zip(found, expected, strict=True):
-        for word in ("split", "digest"):
-            assert one.pop(word, None) == other.pop(word, None)
-        assert one == pytest.approx(other, rel=1e-5)
 
 
 @pytest.mark.long
@@ -141,15 +93,15 @@ def test_when_one_of_four_freezes_the_others_end_and_two_go_on_and_then_four_aga
     assert named == [("2", str(frozen))] * 3
 
     for processes in (2, 4):
-        count = len(rows_of(tmp_path / "run", STEPS)) + 4
+        count = len(rows_of(tmp_path / "run")) + 4
         run = launched(tmp_path, config_of(tiny, devices=processes), processes)
         until_rows(run, tmp_path / "run", count)
         stopped(run)
-    rows = rows_of(tmp_path / "run", STEPS)[:count]
+    rows = rows_of(tmp_path / "run")[:count]
     stop = StopAfter(rows[-1]["step"] + 1)
     with pytest.raises(Interrupted):
         train_and_evaluate(config_of(tiny, devices=1), tmp_path / "alone", stop)
-    assert_same_rows(rows, rows_of(tmp_path / "alone", STEPS))
+    assert_same_rows(rows, rows_of(tmp_path / "alone"))
 
 
 def test_a_number_of_processes_that_cannot_share_the_batch_ends_all_with_sizes_that_they_can(

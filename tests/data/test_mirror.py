@@ -1,5 +1,6 @@
 """Promises of a folder behind a URL: copied once, changed files again, and nothing elsewhere."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from catsdogs_jax.data.contents import as_files
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.data.mirror import mirrored, stood_in
 from catsdogs_jax.data.pictures import Scanned
-from catsdogs_jax.data.places import set_store, store_of
+from catsdogs_jax.data.places import cache_folder, set_store, store_of
 from catsdogs_jax.data.scan_index import scan_folder
 from catsdogs_jax.data.sources import list_labelled
 from catsdogs_jax.data.walk import files_below
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.train import train_and_evaluate
+from tests.processes import assert_same_rows, ended, launched, rows_of
 
 URL = "memory://mirror/pets"
 
@@ -214,3 +217,31 @@ def test_names_that_lead_elsewhere_and_empty_buckets_are_refused(
     monkeypatch.setattr(mirror, "tags_below", lambda url: {"a/../../b.jpg": "1"})
     with pytest.raises(UserError, match=r"'a/../../b.jpg', a name that leads out"):
         mirrored(URL)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("caches", ["one cache", "a cache each"])
+def test_processes_that_stream_a_bucket_train_as_one_on_the_folder(
+    tiny: Callable[..., Config], colours: Path, tmp_path: Path, caches: str
+) -> None:
+    """Of one machine, or of two, each of which makes stand-ins of its own."""
+    url = f"file://{colours}"  # A store that other processes see, too.
+    kept = {"cache_mb": 0, "disk_cache_mb": 0}
+    far = tiny(data={"dir": url, "stream": True, **kept}, mesh={"devices": 2})
+    apart = 'export CATSDOGS_CACHE="$0/$CATSDOGS_PROCESS_ID"; exec "$@"'
+    before = ["sh", "-c", apart, str(tmp_path / "caches")] if caches == "a cache each" else []
+    said = ended(launched(tmp_path, far, 2, before))
+    assert f"train 24, validation 9 from {url}\n" in said
+    assert "copying" not in said
+
+    alone = train_and_evaluate(tiny(data=kept), tmp_path / "alone")
+    assert_same_rows(rows_of(tmp_path / "run"), rows_of(tmp_path / "alone"))
+    assert all(row["digest"] for row in rows_of(tmp_path / "run") if row["split"] == "train")
+    found = json.loads((tmp_path / "run/result.json").read_text())
+    assert found["fingerprint"] == alone.values["fingerprint"]
+    places = [tmp_path / "caches" / str(k) for k in range(2)] if before else [cache_folder()]
+    for place in places:
+        folder = place / stood_in(url).relative_to(cache_folder())
+        files = list(files_below(folder))
+        assert len(files) == 24 + 9
+        assert all((folder / file).stat().st_size < 200 for file in files)
