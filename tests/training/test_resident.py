@@ -15,7 +15,6 @@ from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.errors import Diverged, Interrupted, UserError
-from catsdogs_jax.result import Result
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.plan import Plan, make_plan
@@ -29,6 +28,7 @@ from catsdogs_jax.training.resident import (
 )
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.trainer import Trainer, build_trainer
+from tests.processes import assert_same_rows, launched, rows_of, stopped, until_rows
 
 Tiny = Callable[..., Config]
 
@@ -58,10 +58,6 @@ def config_of(
     )
 
 
-def rows_of(result: Result) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.folder.metrics.read_text().splitlines()]
-
-
 def trainer_of(config: Config) -> Trainer:
     data = load_dataset(config)
     sharding = make_sharding(config.mesh.devices, config.mesh)
@@ -74,10 +70,7 @@ def trainer_of(config: Config) -> Trainer:
 def test_a_run_is_that_of_pictures_that_are_sent(tiny: Tiny, tmp_path: Path, devices: int) -> None:
     sent = train_and_evaluate(config_of(tiny, 1, devices), tmp_path / "sent")
     resident = train_and_evaluate(config_of(tiny, 4, devices), tmp_path / "resident")
-    for one, other in zip(rows_of(resident), rows_of(sent), strict=True):
-        assert one.pop("digest", None) == other.pop("digest", None)
-        assert one.pop("split") == other.pop("split")
-        assert one == pytest.approx(other, rel=1e-5)
+    assert_same_rows(rows_of(resident.folder.path), rows_of(sent.folder.path))
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bits(tiny: Tiny, tmp_path: Path) -> None:
@@ -176,6 +169,30 @@ def test_processes_agree_on_the_end_of_a_call_of_several_steps(
     stop = AgreedStop()
     assert [stop.requested(step) for step in (8, 8, 16, 17, 25)] == [None, None, None, 15, 15]
     assert numbers == [1, 1, 2, 3]
+
+
+@pytest.mark.long
+def test_two_processes_train_as_one_and_stop_after_the_same_call(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    def config(devices: int) -> Config:
+        return config_of(tiny, 4, devices, train={"steps": 20_000, "learning_rate": 1e-4})
+
+    run = launched(tmp_path, config(2), processes=2)
+    until_rows(run, tmp_path / "run", 4)
+    said = stopped(run)
+    assert said.count("4 in a call, of pictures that lie on the devices") == 1
+    first, other = (int(n.replace(",", "")) for n in re.findall(r"after step ([\d,]+) of", said))
+    assert first == other
+    resident = Resident.__new__(Resident)
+    resident.steps = 4
+    assert first in np.cumsum(list(resident.calls(make_plan(config(2), 24), 0)))
+
+    with pytest.raises(Interrupted):
+        train_and_evaluate(config(1), tmp_path / "alone", StopAfter(13))
+    alone = rows_of(tmp_path / "alone", 12)
+    assert [row["split"] for row in alone] == ["train", "validation"] * 2
+    assert_same_rows(rows_of(tmp_path / "run", 12), alone)
 
 
 @pytest.mark.parametrize("side", [1, 37, 150])
