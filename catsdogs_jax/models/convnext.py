@@ -18,15 +18,12 @@ from catsdogs_jax.models.convolution import Conv, Linear, add_bias
 from catsdogs_jax.models.depthwise import depthwise_conv
 from catsdogs_jax.models.dropout import Dropout, DropPath, drop_path_rates
 from catsdogs_jax.models.fields import check_stages
+from catsdogs_jax.models.layer_norm import LayerNorm
 from catsdogs_jax.models.resnet import StageOfBlocks, mean_of_places
 
 _SMALL_NORMAL = nnx.initializers.truncated_normal(0.02)
 _DEPTHS, _WIDTHS = (3, 3, 9, 3), (96, 192, 384, 768)  # ConvNeXt-T
 _DROP_PATH = 0.1
-
-
-def _layer_norm(channels: int, dtype: Any, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    return nnx.LayerNorm(channels, epsilon=1e-6, dtype=dtype, rngs=rngs)
 
 
 class Block(nnx.Module):
@@ -43,7 +40,7 @@ class Block(nnx.Module):
         options = {"kernel_init": _SMALL_NORMAL, "dtype": dtype, "rngs": rngs}
         self.kernel = nnx.Param(_SMALL_NORMAL(rngs.params(), (7, 7, 1, channels), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(channels))
-        self.norm = _layer_norm(channels, dtype, rngs)
+        self.norm = LayerNorm(channels, dtype, rngs)
         self.widen = Linear(channels, 4 * channels, **options)
         self.narrow = Linear(4 * channels, channels, **options)
         self.scale = nnx.Param(jnp.full(channels, 1e-6))
@@ -62,7 +59,7 @@ class Downsample(nnx.Module):
     """LayerNorm, then a 2x2 convolution with stride 2."""
 
     def __init__(self, inputs: int, outputs: int, *, dtype: Any, rngs: nnx.Rngs):
-        self.norm = _layer_norm(inputs, dtype, rngs)
+        self.norm = LayerNorm(inputs, dtype, rngs)
         self.conv = _patches(inputs, outputs, 2, dtype, rngs)
 
     def __call__(self, x: jax.Array, keys: jax.Array | None = None) -> jax.Array:
@@ -75,7 +72,7 @@ class Stem(nnx.Module):
 
     def __init__(self, width: int, *, dtype: Any, rngs: nnx.Rngs):
         self.conv = _patches(3, width, 4, dtype, rngs)
-        self.norm = _layer_norm(width, dtype, rngs)
+        self.norm = LayerNorm(width, dtype, rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns [batch, h // 4, w // 4, width] for [batch, h, w, 3]."""
@@ -118,7 +115,7 @@ class ConvNeXt(nnx.Module):
                 blocks.append(Block(widths[stage], path, dtype=dtype, rngs=rngs))
             parts.append(StageOfBlocks(blocks))
         self.parts = nnx.List(parts)
-        self.norm = _layer_norm(widths[-1], dtype, rngs)
+        self.norm = LayerNorm(widths[-1], dtype, rngs)
         self.dropout = Dropout(config.dropout or 0.0)
         self.head = Linear(widths[-1], outputs, kernel_init=_SMALL_NORMAL, dtype=dtype, rngs=rngs)
         self.widths, self.depths = tuple(widths), tuple(depths)

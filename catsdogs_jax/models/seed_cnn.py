@@ -17,7 +17,7 @@ from catsdogs_jax.config import ModelConfig
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.kernels import conv_relu_pool, supports
 from catsdogs_jax.models.blocks import block_end
-from catsdogs_jax.models.convolution import Conv, Linear
+from catsdogs_jax.models.convolution import Conv, Linear, add_bias
 from catsdogs_jax.models.dropout import Dropout
 
 _WIDTHS, _HIDDEN, _DROPOUT = (32, 32, 64), 64, 0.5  # The notebook's.
@@ -56,7 +56,7 @@ class ConvPool(nnx.Module):
         if self.compiled:
             return conv_relu_pool(x, self.conv.kernel[...], self.bias[...])
         pooled = max_pool(self.conv(x))
-        return jax.nn.relu(pooled + self.bias[...].astype(pooled.dtype).reshape(1, 1, 1, -1))
+        return jax.nn.relu(add_bias(pooled, self.bias[...]))
 
 
 class DenseRelu(Linear):

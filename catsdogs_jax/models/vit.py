@@ -18,6 +18,7 @@ from catsdogs_jax.config import ModelConfig
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.models.convolution import Conv, Linear
 from catsdogs_jax.models.dropout import Dropout, DropPath, drop_path_rates
+from catsdogs_jax.models.layer_norm import LayerNorm
 
 _SMALL_NORMAL = nnx.initializers.truncated_normal(0.02)
 _WIDTHS = {"vit_tiny": 192, "vit_small": 384}
@@ -92,7 +93,7 @@ class Block(nnx.Module):
 
     def __init__(self, width: int, paths: Sequence[DropPath], *, dtype: Any, rngs: nnx.Rngs):
         options = {"kernel_init": _SMALL_NORMAL, "dtype": dtype, "rngs": rngs}
-        self.norms = nnx.List([_layer_norm(width, dtype, rngs) for _ in range(2)])
+        self.norms = nnx.List([LayerNorm(width, dtype, rngs) for _ in range(2)])
         self.attention = Attention(width, dtype=dtype, rngs=rngs)
         self.widen = Linear(width, 4 * width, **options)
         self.narrow = Linear(4 * width, width, **options)
@@ -118,7 +119,7 @@ class Encoder(nnx.Module):
             )
             for number, rate in enumerate(rates)
         )
-        self.norm = _layer_norm(width, dtype, rngs)
+        self.norm = LayerNorm(width, dtype, rngs)
 
     def __call__(self, x: jax.Array, keys: jax.Array | None = None) -> jax.Array:
         """Returns an array like x [batch, patches, width]."""
@@ -188,10 +189,6 @@ def sine_cosine_positions(rows: int, columns: int, width: int) -> jax.Array:
     row, column = np.mgrid[:rows, :columns].reshape(2, -1, 1)
     parts = [wave(axis * frequencies) for axis in (column, row) for wave in (np.sin, np.cos)]
     return jnp.asarray(np.concatenate(parts, axis=1), jnp.float32)
-
-
-def _layer_norm(width: int, dtype: Any, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    return nnx.LayerNorm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
 
 
 def _check(

@@ -78,8 +78,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def parts(name: str) -> tuple[Any, Any, Any]:
+    return drawn(config_of(name))
+
+
+def drawn(config: ModelConfig) -> tuple[Any, Any, Any]:
     """Structure and variables; drawn here, as to compile the initialisation takes longer."""
-    model: Any = nnx.eval_shape(lambda: build_model(config_of(name), SIZE, OUTPUTS, nnx.Rngs(0)))
+    model: Any = nnx.eval_shape(lambda: build_model(config, SIZE, OUTPUTS, nnx.Rngs(0)))
     graphdef, params, statistics = split_model(model)
     draw = np.random.default_rng(0)
 
@@ -156,6 +160,15 @@ def test_bfloat16_is_the_type_of_the_activations_alone(name: str) -> None:
         assert found[kind].dtype == jnp.bfloat16, kind
     wide = jax.tree.leaves((found["gradient"], found["statistics"]))
     assert {leaf.dtype for leaf in wide} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("model", ["seed_cnn", "vit_tiny", "convnext_tiny"])
+def test_gradients_of_biases_and_norms_are_no_bfloat16_numbers_in_disguise(model: str) -> None:
+    """Summed over places and pictures in bfloat16, they would be summed over devices in it too."""
+    parts = drawn(config_of(model, dtype="bfloat16"))
+    for path, leaf in jax.tree.leaves_with_path(on_devices(parts, 1)["gradient"]):
+        rounded = leaf.astype(jnp.bfloat16).astype(np.float32)
+        assert (leaf != rounded).any(), jax.tree_util.keystr(path)
 
 
 def test_what_is_saved_comes_back(parts: tuple[Any, Any, Any], tmp_path: Path) -> None:
