@@ -12,6 +12,8 @@ _LINE = re.compile(rf" = (?P<result>.*?) (?P<kind>{_KINDS})(?P<start>-start)?\((
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _CHANNEL = re.compile(r"channel_id=(\d+)")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?(?P<name>[\w.-]+) .*\{ *$")
+# On TPUs a reduce-scatter is a computation of this name: an all-reduce, and a part cut out of it.
+_SCATTER = "all-reduce-scatter"
 _BODY = re.compile(r"\bbody=%?([\w.-]+)")
 _CALLED = re.compile(r"\b(?:body|calls|to_apply)=%?([\w.-]+)")
 # Between slices of TPUs hosts exchange what each device hands them.
@@ -65,10 +67,11 @@ def read_collectives(code: str, devices: int, passes: int = 1) -> list[Collectiv
         devices: Number of devices, the group of a collective that names none.
         passes: How often the body of a loop runs: what it exchanges comes so often.
     """
-    found, times, looped = {}, 1, _in_loops(code)
+    found, times, scatters, looped = {}, 1, False, _in_loops(code)
     for number, line in enumerate(code.splitlines()):
         if begins := _COMPUTATION.match(line):
             times = passes if begins["name"] in looped else 1
+            scatters = begins["name"].startswith(_SCATTER)
         if crossing := _SEND.search(line):
             found["between slices", f"line {number}"] = _between_slices(crossing), times
         match = _LINE.search(line)
@@ -79,9 +82,13 @@ def read_collectives(code: str, devices: int, passes: int = 1) -> list[Collectiv
         if match["start"] and match["kind"] != "all-reduce":
             arrays = [max(arrays, key=_size)]
         channel = _CHANNEL.search(line)
-        key = (match["kind"], channel[1] if channel else f"line {number}")
         size = sum(map(_size, arrays))
-        found[key] = Collective(match["kind"], size, _group(match["rest"], devices)), times
+        # What the compiler has put together all has the same channel.
+        key = (match["kind"], size, channel[1] if channel else f"line {number}")
+        kind, group = match["kind"], _group(match["rest"], devices)
+        if scatters:
+            kind, size = "reduce-scatter", size // group
+        found[key] = Collective(kind, size, group), times
     return [each for each, times in found.values() if each.group > 1 for _ in range(times)]
 
 

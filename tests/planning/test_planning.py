@@ -106,6 +106,21 @@ ENTRY %main (a: f32[4]) -> f32[4] {
     assert summarized(read_collectives(code, 4)) == [("all-gather", 1, 32), ("all-reduce", 2, 24)]
 
 
+def test_a_part_cut_out_of_a_sum_is_a_reduce_scatter_and_channels_may_be_shared() -> None:
+    code = """
+%all-reduce-scatter.1 (a: f32[64,2]) -> f32[16,2] {
+  %r = f32[64,2]{1,0} all-reduce(%a), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%sum
+  ROOT %d = f32[16,2]{1,0} dynamic-slice(%r, %at, %zero), dynamic_slice_sizes={16,2}
+}
+ENTRY %main (a: f32[64,2]) -> f32[16,2] {
+  %f = f32[16,2]{1,0} fusion(%a), kind=kCustom, calls=%all-reduce-scatter.1
+  %s = f32[2]{0} all-reduce(%f), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%sum
+}
+"""
+    found = read_collectives(code, 4)
+    assert found == [Collective("reduce-scatter", 128, 4), Collective("all-reduce", 8, 4)]
+
+
 def test_what_crosses_between_slices_is_read_from_machine_code() -> None:
     code = """
   %r = (f32[8,128]{1,0:T(8,128)}, u32[], token[]) recv(%t), channel_id=1, is_host_transfer=true, \
