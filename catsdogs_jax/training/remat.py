@@ -37,7 +37,7 @@ def rematerialized(
         return function
     policies = jax.checkpoint_policies
     policy = {
-        "none": policies.save_anything_except_these_names(GATHERED),
+        "none": _all_but_gathered,
         "products": policies.save_from_both_policies(
             _products, policies.save_only_these_names(PRODUCT)
         ),
@@ -59,6 +59,18 @@ def check_blocks(model: Model, name: str, image_size: int) -> None:
         raise UserError(
             f"train.remat is 'blocks', but {name} marks no blocks: --config.train.remat=products"
         )
+
+
+def _all_but_gathered(primitive: Any, *_: Any, **parameters: Any) -> bool:
+    """Whether to keep a result: not whole parameters, under their name or before they have it.
+
+    JAX's own `save_anything_except_these_names` keeps what has those names, too.
+    """
+    named = primitive.name == "name" and parameters["name"] == GATHERED
+    # A gathering is a call with a gradient of its own, and nothing in it but the constraint.
+    inner = parameters.get("call_jaxpr")
+    inside = {equation.primitive.name for equation in inner.eqns} if inner is not None else set()
+    return not named and inside != {"sharding_constraint"}
 
 
 def _products(primitive: Any, *_: Any, **__: Any) -> bool:

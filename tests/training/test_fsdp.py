@@ -148,6 +148,15 @@ def test_devices_gather_parameters_reduce_gradients_and_say_nothing_else(
         assert {tuple(map(int, shape.split(","))) for shape in gathered} <= shapes
 
 
+def test_the_backward_pass_gathers_again_what_it_needs(sharded: dict[int, Trainer]) -> None:
+    """Whatever is kept else: with train.remat=blocks in groups of 2, with none in one of 8."""
+    for trainer in sharded.values():
+        code = trainer.train.compiled.as_text() or ""
+        gathered = re.findall(r"= f32\[([\d,]+)\]\S* all-gather\(", code)
+        assert gathered.count("3,3,8,64") == 2
+        assert gathered.count("64,64") == 2
+
+
 def test_rules_come_before_the_longest_axis() -> None:
     rules = ("head=none", "hidden/kernel=1")
     sharding = make_sharding(8, MeshConfig(fsdp=8, fsdp_above=64, fsdp_rules=rules))
