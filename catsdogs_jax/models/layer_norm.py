@@ -23,6 +23,6 @@ class LayerNorm(nnx.LayerNorm):
         super().__init__(channels, epsilon=1e-6, dtype=jnp.float32, rngs=rngs)
         self.type = dtype
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns [..., channels], of the same shape, for [..., channels]."""
-        return super().__call__(x).astype(self.type)
+    def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
+        """Returns [..., channels] for [..., channels]; see `nnx.LayerNorm`."""
+        return super().__call__(x, mask=mask).astype(self.type)

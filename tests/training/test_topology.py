@@ -2,10 +2,12 @@
 
 import functools
 import importlib.util
+import math
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
 import jax
@@ -14,6 +16,7 @@ import pytest
 from catsdogs_jax.config import AugmentConfig
 from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.planning.collectives import read_collectives
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.plan import make_plan
@@ -149,6 +152,75 @@ def test_the_state_is_updated_where_it_lies(name: str) -> None:
     assert memory is not None
     sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)]
     assert memory.alias_size_in_bytes >= sum(sizes)
+
+
+@functools.cache
+def sharded() -> tuple[Trainer, str]:
+    """A ViT in parts on eight devices, none of which ends within a tile; and its machine code."""
+    config = config_from_dict(
+        {
+            "data": {"dir": "unused", "image_size": 64, "batch_size": 64},
+            "model": {
+                "name": "vit_tiny",
+                "widths": (1024,),
+                "depths": (2,),
+                "dtype": "bfloat16",
+            },
+            "train": {"epochs": 1, "optimizer": "adamw", "ema_decay": 0.999, "clip_norm": 1.0},
+            "mesh": {"fsdp": 8},
+        }
+    )
+    preprocessing = Preprocessing(64, "stretch", Task("binary", ("a", "b")))
+    sharding, plan = absent_tpus("v5e:2x4", config.mesh), make_plan(config, 2000)
+    trainer = build_trainer(config, preprocessing, sharding, plan, ())
+    return trainer, trainer.train.compiled.as_text() or ""
+
+
+def bytes_of(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def test_of_a_sharded_state_a_device_keeps_its_part_and_updates_it_where_it_lies() -> None:
+    trainer, code = sharded()
+    state, memory = trainer.abstract_state(), trainer.train.compiled.memory_analysis()
+    assert memory is not None
+    part, batch = bytes_of(state) / 8, bytes_of(dict(trainer.abstract_batch)) / 8
+    assert memory.argument_size_in_bytes == pytest.approx(part + batch, rel=0.02)
+    assert memory.alias_size_in_bytes == pytest.approx(part, rel=0.02)
+    # All of the parameters are never there at once: those of a layer at a time.
+    assert memory.temp_size_in_bytes < bytes_of(state.params) / 4
+    assert operations(code, "infeed", "outfeed", "send", "recv") == []
+    assert "callback" not in code
+
+
+def test_sharded_parameters_are_gathered_twice_and_their_gradients_scattered() -> None:
+    trainer, code = sharded()
+    params = trainer.abstract_state().params
+    whole = trainer.sharding.replicated
+    parts = [leaf.shape for leaf in jax.tree.leaves(params) if leaf.sharding != whole]
+    assert len(parts) == 4 * 2 + 1
+    patches = (16, 16, 3, 1024)  # Pictures have no gradient, so the backward pass needs it not.
+    talk = read_collectives(code, 8)
+    assert {each.group for each in talk} == {8}
+    assert {each.kind for each in talk} == {"all-gather", "reduce-scatter", "all-reduce"}
+
+    gathered = Counter(each.size for each in talk if each.kind == "all-gather")
+    in_bfloat16 = [2 * math.prod(shape) for shape in (*parts, *parts)]
+    assert gathered == Counter(in_bfloat16) - Counter([2 * math.prod(patches)])
+    # The compiler cuts the gradient of the patches out of a whole sum.
+    scattered = sum(each.size for each in talk if each.kind == "reduce-scatter")
+    assert scattered == sum(4 * math.prod(shape) for shape in parts if shape != patches) / 8
+    left = [leaf for leaf in jax.tree.leaves(params) if leaf.sharding == whole]
+    summed = sum(each.size for each in talk if each.kind == "all-reduce")
+    sums = 4 * math.prod(patches) + bytes_of(left)
+    assert sums <= summed < sums + 1000  # Numbers such as the loss.
+
+
+def test_gradients_of_sharded_parameters_are_added_in_float32() -> None:
+    reductions = operations(sharded()[1], "all-reduce", "reduce-scatter")
+    assert len(reductions) >= 9
+    for reduction in reductions:
+        assert "bf16" not in re.split("all-reduce|reduce-scatter", reduction, maxsplit=1)[0]
 
 
 def test_two_processes_compile_for_tpus_at_once() -> None:
