@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath, PurePosixPath
 
 from catsdogs_jax.cores import REQUESTS
-from catsdogs_jax.data.places import store_of
+from catsdogs_jax.data.places import origin_of, store_of
 from catsdogs_jax.data.records import pack_at
 from catsdogs_jax.errors import UserError
 
@@ -35,7 +35,8 @@ def read_picture(root: Path, file: str, content_hash: str) -> bytes:
     try:
         data = (root / file).read_bytes() if store is None else read_stored(stored_at(store, file))
     except OSError as error:
-        raise changed(file, str(error)) from error
+        why = f"{error.strerror or error}: {origin_of(root / file)!r}"
+        raise changed(file, why) from error
     # Cheap beside decoding; sizes and times would miss a copy that keeps them.
     if hashlib.sha256(data).hexdigest() != content_hash:
         raise changed(file, "its content has changed")

@@ -14,6 +14,7 @@ from catsdogs_jax.config import DataConfig
 from catsdogs_jax.data.columns import Choices, Lists
 from catsdogs_jax.data.listing import SPLITS, Examples, Listing
 from catsdogs_jax.data.pictures import PLACES, Facts, Pictures, Scanned
+from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.data.scan_shares import scan_in_shares
 from catsdogs_jax.data.split import hold_out
 from catsdogs_jax.errors import UserError, nearest
@@ -135,7 +136,7 @@ def scan_listing(listing: Listing, scan: Scan = scan_in_shares) -> ScannedListin
     if not readable:
         file, reason = quarantined[0]
         raise UserError(
-            f"none of the {len(quarantined)} files in {str(listing.root)!r} can be used; "
+            f"none of the {len(quarantined)} files in {origin_of(listing.root)!r} can be used; "
             f"the first, {file!r}: {reason}"
         )
     examples = listing.examples

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from catsdogs_jax.cores import REQUESTS
-from catsdogs_jax.data.places import cache_folder, set_store
+from catsdogs_jax.data.places import cache_folder, set_copied, set_store
 from catsdogs_jax.data.remote import fetch_url, tags_below
 from catsdogs_jax.errors import UserError
 
@@ -103,6 +103,7 @@ def _stand_in(url: str, folder: Path, wanted: Sequence[str], tags: _Tags) -> Non
 
 
 def _copy(url: str, folder: Path, wanted: Sequence[str], tags: _Tags) -> None:
+    set_copied(folder, url)
     drafts = folder / _DRAFTS
     shutil.rmtree(drafts, ignore_errors=True)
     drafts.mkdir()

@@ -234,7 +234,7 @@ def _index(
         "format": FORMAT,
         "version": VERSION,
         "made_by": f"catsdogs_jax {catsdogs_jax.__version__}",
-        "source": str(listing.root.absolute()),
+        "source": origin_of(listing.root.absolute()),
         "container": options.container,
         "squares": dataclasses.asdict(options.squares) if options.squares else None,
         "classes": list(classes),

@@ -12,7 +12,7 @@ from catsdogs_jax.errors import UserError
 
 MARKER = "made_by_catsdogs_jax.json"
 
-_STORE = ".store.url"
+_STORE, _COPIED = ".store.url", ".copied.url"
 
 
 def cache_folder() -> Path:
@@ -31,14 +31,27 @@ def is_far(place: str) -> bool:
 
 def set_store(folder: Path, url: str) -> None:
     """Notes that what a folder of the cache stands for is read from below a URL, or a path."""
-    if store_of(folder) == url:
-        return
+    if store_of(folder) != url:
+        _note(folder / _STORE, url)
+
+
+def set_copied(folder: Path, url: str) -> None:
+    """Notes that the files in a folder of the cache are copies of those below a URL."""
+    if _noted(folder / _COPIED) != url:
+        _note(folder / _COPIED, url)
+
+
+def _note(path: Path, url: str) -> None:
     with tempfile.NamedTemporaryFile(
-        "w", dir=folder, prefix=".", encoding="utf-8", delete=False
+        "w", dir=path.parent, prefix=".", encoding="utf-8", delete=False
     ) as draft:
         draft.write(url)
         os.fchmod(draft.fileno(), 0o644)
-    Path(draft.name).replace(folder / _STORE)
+    Path(draft.name).replace(path)
+
+
+def _noted(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def store_of(folder: Path) -> str | None:
@@ -49,9 +62,9 @@ def store_of(folder: Path) -> str | None:
             server.
     """
     path = folder / _STORE
-    if not path.is_file():
+    url = _noted(path)
+    if url is None:
         return None
-    url = path.read_text(encoding="utf-8")
     if not path.absolute().is_relative_to(cache_folder().absolute()):
         raise UserError(
             f"{str(folder)!r} stands for {url!r}, but is not in the cache {str(cache_folder())!r}: "
@@ -61,9 +74,19 @@ def store_of(folder: Path) -> str | None:
     return url
 
 
-def origin_of(folder: Path) -> str:
-    """Returns where pictures lie, in words: a folder, or the URL or path that it stands for."""
-    return store_of(folder) or str(folder)
+def origin_of(path: Path) -> str:
+    """Returns where a user knows something to lie: its path, or the URL or path behind it.
+
+    What is in the cache is a copy of what is at the URL, or stands for it.
+    """
+    cache, whole = cache_folder().absolute(), path.absolute()
+    for folder in (whole, *whole.parents):
+        if not folder.is_relative_to(cache):
+            break
+        url = _noted(folder / _STORE) or _noted(folder / _COPIED)
+        if url is not None:
+            return "/".join([url, *whole.relative_to(folder).parts])
+    return str(path)
 
 
 def make_once(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:

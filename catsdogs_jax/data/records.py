@@ -25,7 +25,14 @@ from catsdogs_jax.data.columns import Texts
 from catsdogs_jax.data.containers import CONTAINERS, Container, FarReader, Reader, open_reader
 from catsdogs_jax.data.listing import Example, Examples, Listing
 from catsdogs_jax.data.pictures import Facts, Scanned
-from catsdogs_jax.data.places import cache_folder, is_far, set_store, store_of
+from catsdogs_jax.data.places import (
+    cache_folder,
+    is_far,
+    origin_of,
+    set_copied,
+    set_store,
+    store_of,
+)
 from catsdogs_jax.data.shards import Row, file_hash
 from catsdogs_jax.data.sources import PACK_INDEX as INDEX
 from catsdogs_jax.errors import UserError
@@ -54,13 +61,13 @@ def list_records(config: DataConfig) -> Listing:
     squares = index["squares"]
     if squares and squares["resize"] != config.resize:
         raise UserError(
-            f"{str(root)!r} holds squares made by {squares['resize']}, but data.resize is "
+            f"{origin_of(root)!r} holds squares made by {squares['resize']}, but data.resize is "
             f"{config.resize}: --config.data.resize={squares['resize']}, or pack original bytes"
         )
     if squares and squares["size"] < config.image_size:
         raise UserError(
-            f"{str(root)!r} holds squares of {squares['size']} pixels, but data.image_size is "
-            f"{config.image_size}: lower that, or pack larger squares or original bytes"
+            f"{origin_of(root)!r} holds squares of {squares['size']} pixels, but data.image_size "
+            f"is {config.image_size}: lower that, or pack larger squares or original bytes"
         )
     return list_pack(root)
 
@@ -280,8 +287,7 @@ def _fetched(url: str, stream: bool) -> Path:
     wanted += [(shard["table"], shard["table_sha256"], None) for shard in index["shards"]]
     with ThreadPoolExecutor(_FETCHERS) as pool:
         list(pool.map(lambda file: fetch(*file), wanted))
-    if stream:
-        set_store(folder, url)
+    (set_store if stream else set_copied)(folder, url)
     with fetch_url(f"{url}/{INDEX}", folder) as draft:
         draft.replace(folder / INDEX)
     return folder

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 
 from catsdogs_jax.config import DataConfig
 from catsdogs_jax.data.listing import SPLIT_NAMES, Example, Examples, Listing
+from catsdogs_jax.data.places import cache_folder, origin_of
 from catsdogs_jax.data.tables import list_table
 from catsdogs_jax.data.walk import files_below, subfolders
 from catsdogs_jax.errors import UserError
@@ -69,7 +70,6 @@ def here(folder: str, *, stream: bool = False) -> Path:
 
 def _list_drawn(config: DataConfig) -> Listing:
     from catsdogs_jax.data import drawn
-    from catsdogs_jax.data.places import cache_folder
 
     species, several = config.drawn_classes, config.drawn_animals == "several"
     drawn.check_species(species)
@@ -93,14 +93,16 @@ def list_folder(root: Path, asked: str | None = None) -> Listing:
         what = f"no folder {str(root)!r}" if asked != "" else "data.dir is not set"
         raise UserError(f"{what}: {HOW_TO_GET_DATA}")
     if (root / PACK_INDEX).is_file():
-        raise UserError(f"{str(root)!r} holds records: --config.data.source=records reads them")
+        raise UserError(
+            f"{origin_of(root)!r} holds records: --config.data.source=records reads them"
+        )
     examples = Examples.of([])
     for folder, split in _split_folders(root) or [(root, None)]:
         before = len(examples)
         for file, label in _labelled_files(root, folder):
             examples.append(Example(file, (label,), split))
         if len(examples) == before:
-            raise UserError(f"no pictures in {str(folder)!r}: {HOW_TO_GET_DATA}")
+            raise UserError(f"no pictures in {origin_of(folder)!r}: {HOW_TO_GET_DATA}")
     return Listing(root, examples)
 
 
@@ -113,13 +115,14 @@ def _split_folders(root: Path) -> list[tuple[Path, str]]:
     others = [f.name for f in subfolders(root) if f.name.lower() not in SPLIT_NAMES]
     if named and others:
         raise UserError(
-            f"{str(root)!r} holds split folders ({', '.join(f.name for f, _ in named)}) and others "
-            f"({', '.join(others[:5])}): move the others away, or point data.dir one level lower"
+            f"{origin_of(root)!r} holds split folders ({', '.join(f.name for f, _ in named)}) and "
+            f"others ({', '.join(others[:5])}): move the others away, or point data.dir one level "
+            "lower"
         )
     taken = [split for _, split in named]
     doubled = [folder.name for folder, split in named if taken.count(split) > 1]
     if doubled:
-        raise UserError(f"{str(root)!r} holds the same split twice: {', '.join(doubled)}")
+        raise UserError(f"{origin_of(root)!r} holds the same split twice: {', '.join(doubled)}")
     return named
 
 
@@ -132,7 +135,7 @@ def _labelled_files(root: Path, folder: Path) -> Iterator[tuple[str, str]]:
             yield file, class_folder.name
         if file is None:
             raise UserError(
-                f"class {class_folder.name!r} has no pictures in {str(class_folder)!r}: "
+                f"class {class_folder.name!r} has no pictures in {origin_of(class_folder)!r}: "
                 "add some, or remove the folder"
             )
     if classes:
@@ -142,8 +145,8 @@ def _labelled_files(root: Path, folder: Path) -> Iterator[tuple[str, str]]:
         match = _FLAT_NAME.match(name.stem)
         if match is None:
             raise UserError(
-                f"cannot tell the class of {name.name!r} in {str(folder)!r}: {HOW_TO_GET_DATA}, or "
-                "name the files like cat.0.jpg"
+                f"cannot tell the class of {name.name!r} in {origin_of(folder)!r}: "
+                f"{HOW_TO_GET_DATA}, or name the files like cat.0.jpg"
             )
         yield file, match["label"]
 

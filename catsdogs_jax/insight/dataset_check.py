@@ -5,7 +5,7 @@ import csv
 import dataclasses
 import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from catsdogs_jax.data.leaks import find_leaks
 from catsdogs_jax.data.manifest import Manifest, build_manifest
 from catsdogs_jax.data.pictures import Picture, Pictures
 from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.data.sources import list_folder
 from catsdogs_jax.insight import thumbnails
 from catsdogs_jax.insight.mistakes import brightness, sharpness
@@ -162,7 +163,7 @@ def page_content(check: Check) -> CheckContent:
     sample = np.random.default_rng(0).permutation(len(manifest.pictures))[:_SHOWN]
     rows = [(file, reason) for file, reason in manifest.quarantined]
     return CheckContent(
-        title=manifest.root.name,
+        title=PurePath(origin_of(manifest.root)).name,
         facts=_facts(manifest),
         problems=check.problems,
         counts=_counts(manifest),
@@ -182,7 +183,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     widths, heights = columns["width"].values, columns["height"].values
     kinds = collections.Counter(Path(file).suffix.lower() or "none" for file in columns["file"])
     return [
-        ("folder", str(manifest.root)),
+        ("folder", origin_of(manifest.root)),
         ("pictures", f"{len(manifest.pictures):,}"),
         ("median size", f"{np.median(widths):.0f}×{np.median(heights):.0f}"),
         (

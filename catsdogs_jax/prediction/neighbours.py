@@ -18,6 +18,7 @@ import numpy as np
 from catsdogs_jax.data.contents import as_files
 from catsdogs_jax.data.pictures import Pictures
 from catsdogs_jax.data.pipeline import Batch
+from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.prediction.engine import answer
 from catsdogs_jax.training.sharding import Sharding
@@ -147,7 +148,7 @@ def find_neighbours(
         if not any(map(len, parts)):
             raise UserError(
                 f"--reject-far needs the {split} pictures of the run, but none can be read below "
-                f"{str(root)!r}: put them back"
+                f"{origin_of(root)!r}: put them back"
             )
         return np.concatenate(parts)
 

@@ -11,6 +11,7 @@ from catsdogs_jax.classifier import Classifier, load
 from catsdogs_jax.data.decode import decode_square, read_header
 from catsdogs_jax.data.manifest_file import read_manifest
 from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.exporting import bundle
 from catsdogs_jax.insight import thumbnails
@@ -145,7 +146,9 @@ class Run:
         manifest = read_manifest(self.folder.manifest)
         listed = spaced(manifest.split("train"))
         if len(listed) != len(bank) or not manifest.root.is_dir():
-            raise UserError(f"the training pictures are not whole below {str(manifest.root)!r}")
+            raise UserError(
+                f"the training pictures are not whole below {origin_of(manifest.root)!r}"
+            )
         to = self.classifier.preprocessing
         return PictureSet(listed, manifest.root, to), bank
 

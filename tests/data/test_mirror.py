@@ -9,6 +9,7 @@ import fsspec
 import numpy as np
 import pytest
 
+from catsdogs_jax import check
 from catsdogs_jax.config import Config
 from catsdogs_jax.data import mirror, remote, scan
 from catsdogs_jax.data.contents import as_files
@@ -17,9 +18,10 @@ from catsdogs_jax.data.mirror import mirrored, stood_in
 from catsdogs_jax.data.pictures import Scanned
 from catsdogs_jax.data.places import cache_folder, set_store, store_of
 from catsdogs_jax.data.scan_index import scan_folder
-from catsdogs_jax.data.sources import list_labelled
+from catsdogs_jax.data.sources import list_folder, list_labelled
 from catsdogs_jax.data.walk import files_below
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.evaluate import evaluate_folder
 from catsdogs_jax.train import train_and_evaluate
 from tests.processes import assert_same_rows, ended, launched, rows_of
 
@@ -217,6 +219,60 @@ def test_names_that_lead_elsewhere_and_empty_buckets_are_refused(
     monkeypatch.setattr(mirror, "tags_below", lambda url: {"a/../../b.jpg": "1"})
     with pytest.raises(UserError, match=r"'a/../../b.jpg', a name that leads out"):
         mirrored(URL)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_user_reads_of_the_bucket_and_not_of_the_cache(
+    bucket: Any,
+    tiny: Callable[..., Config],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    stream: bool,
+) -> None:
+    bucket.pipe("/mirror/pets/train/red/bad.jpg", b"<html>")
+    bucket.pipe("/mirror/pets/train/red/leak.png", bucket.cat("/mirror/pets/validation/red/0.png"))
+    run, page = tmp_path / "run", tmp_path / "check/page.html"
+    train_and_evaluate(tiny(data={"dir": URL, "stream": stream}, train={"steps": 3}), run)
+    evaluate_folder(run, URL, tmp_path / "more")
+    with pytest.raises(SystemExit):
+        check.main([URL, "--out", str(page)])
+
+    said = [line for line in capsys.readouterr().out.splitlines() if "copying" not in line]
+    assert any(line.endswith(f"from {URL}") for line in said)
+    assert f"folder: {URL}" in said
+    assert "  left out 'train/red/bad.jpg': not a picture" in "\n".join(said)
+    written = [path for path in tmp_path.glob("*/*") if path.suffix in (".csv", ".json", ".html")]
+    # The manifest says where the run finds its pictures again.
+    texts = {path.name: path.read_text() for path in written if path.name != "manifest.json"}
+    assert texts.keys() >= {"predictions.csv", "result.json", "exclude.csv", "page.html"}
+    assert "<title>Check of pets<" in texts["page.html"]
+    for text in ["\n".join(said), *texts.values()]:
+        assert str(tmp_path / "cache") not in text
+
+
+@pytest.mark.parametrize("bring", [mirrored, stood_in])
+def test_what_is_wrong_in_a_bucket_is_told_of_the_bucket(
+    bucket: Any, tiny: Callable[..., Config], bring: Callable[[str], Path]
+) -> None:
+    def refused(words: str) -> None:
+        with pytest.raises(UserError, match=words):
+            list_folder(bring(URL))
+
+    bucket.pipe("/mirror/pets/others/a.png", b"1")
+    refused("'memory://mirror/pets' holds split folders")
+    bucket.rm("/mirror/pets/others", recursive=True)
+    bucket.pipe("/mirror/pets/train/green/notes.txt", b"1")
+    refused("'green' has no pictures in 'memory://mirror/pets/train/green'")
+
+
+def test_a_copy_that_is_gone_is_named_by_the_bucket(
+    bucket: Any, tiny: Callable[..., Config]
+) -> None:
+    data = load_dataset(tiny(data={"dir": URL, "cache_mb": 0, "disk_cache_mb": 0}))
+    (data.manifest.root / "train/red/3.png").unlink()
+    words = r"No such file or directory: 'memory://mirror/pets/train/red/3.png'"
+    with pytest.raises(UserError, match=words):
+        list(data.training.training_batches(0, 3, 8, seed=1))
 
 
 @pytest.mark.long

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from catsdogs_jax.data.places import cache_folder, make_once
+from catsdogs_jax.data.places import cache_folder, make_once, origin_of, set_copied, set_store
 from catsdogs_jax.errors import UserError
 
 
@@ -67,3 +67,21 @@ def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CATSDOGS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/other")
     assert cache_folder() == Path("/other/catsdogs_jax")
+
+
+def test_what_is_in_the_cache_is_named_by_where_it_is_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATSDOGS_CACHE", str(tmp_path / "cache"))
+    copied, stands, elsewhere = (tmp_path / name for name in ("cache/a", "cache/b", "pets"))
+    for folder in (copied, stands, elsewhere):
+        folder.mkdir(parents=True)
+    set_copied(copied, "gs://bucket/old")
+    set_copied(copied, "gs://bucket/pets")
+    set_store(stands, "s3://bucket/pets")
+    set_copied(elsewhere, "gs://bucket/pets")  # As whoever made the folder may have.
+    assert origin_of(copied) == "gs://bucket/pets"
+    assert origin_of(copied / "train/cat 1.jpg") == "gs://bucket/pets/train/cat 1.jpg"
+    assert origin_of(stands / "train") == "s3://bucket/pets/train"
+    for path in (elsewhere, elsewhere / "train", tmp_path / "cache", Path("pets")):
+        assert origin_of(path) == str(path)

@@ -24,6 +24,7 @@ from catsdogs_jax.data import shards
 from catsdogs_jax.data.contents import as_files, read_picture
 from catsdogs_jax.data.dataset import Dataset, load_dataset
 from catsdogs_jax.data.pack import PackOptions, pack
+from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.data.records import list_records
 from catsdogs_jax.data.shards import Squares
 from catsdogs_jax.data.sources import list_folder, list_labelled, list_source, list_table
@@ -297,6 +298,7 @@ def test_a_pack_in_a_store_is_copied_once(
     store.put(str(records), "/bucket/pictures", recursive=True)
     there, here = data_of(tiny, records), data_of(tiny, "memory://bucket/pictures")  # type: ignore[arg-type]
     assert here.manifest.pictures == there.manifest.pictures
+    assert origin_of(here.manifest.root) == "memory://bucket/pictures"
     for found, expected in zip(batches(here), batches(there), strict=True):
         np.testing.assert_array_equal(found, expected)
     shard = "/bucket/pictures/train-00000-of-00002.array_record"
