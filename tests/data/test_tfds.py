@@ -53,7 +53,7 @@ def test_a_named_data_set_is_listed_like_a_folder(
 def test_what_a_download_needs_is_installed(tmp_path: Path) -> None:
     # TFDS looks for the checksums by a package that it does not name as a dependency.
     builder = tfds.builder("cats_vs_dogs", data_dir=str(tmp_path))
-    assert any("PetImages" in url or "kagglecatsanddogs" in url for url in builder.url_infos)
+    assert any("PetImages" in url or "kagglecatsanddogs" in url for url in builder.url_infos or ())
 
 
 def test_an_unknown_name_points_to_the_catalogue() -> None:
