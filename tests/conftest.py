@@ -20,6 +20,9 @@ from catsdogs_jax.config.reader import config_from_dict
 REPOSITORY = Path(__file__).parents[1]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Programs of tests run a few times each: LLVM's passes would take longer than they save. Commands
+# that tests start are compiled as users' are.
+jax.config.update("jax_disable_most_optimizations", True)
 runtime.keep_freed_memory()
 
 

@@ -85,7 +85,7 @@ def test_a_step_of_a_stage_is_that_of_a_run_of_its_size(tiny: Tiny) -> None:
 def test_a_run_that_is_stopped_in_a_stage_ends_with_the_same_bits(
     tiny: Tiny, tmp_path: Path, steps_per_call: int
 ) -> None:
-    config = config_of(tiny, 8, 16, train={"steps_per_call": steps_per_call})
+    config = config_of(tiny, 8, train={"steps_per_call": steps_per_call})
 
     class StopAfter:
         def __init__(self, step: int):
