@@ -3,8 +3,8 @@
     python -m catsdogs_jax.train --config configs/scratch.py --config.data.dir=PHOTOS
 
 93.2 % of the 600 validation photographs (95 % interval 90.9 to 94.9 %; one seed, 2 cores of an AMD
-EPYC with AVX2, JAX 0.10.2; not timed, as other work ran beside it). The bar is 94 % over 3 seeds: see
-docs/accuracy.md. Fine-tuning (configs/finetune.py) is far better, and takes minutes.
+EPYC with AVX2, JAX 0.10.2; not timed, as other work ran beside it). The bar is 94 % over 3 seeds:
+see docs/accuracy.md. Fine-tuning (configs/finetune.py) is far better, and takes minutes.
 """
 
 import ml_collections
