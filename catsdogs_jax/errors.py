@@ -56,3 +56,9 @@ def nearest(word: str, allowed: list[str]) -> str:
 
     matches = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def first_line(error: Exception) -> str:
+    """Returns what another package's error says, in one line of at most 200 characters."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:200]

@@ -1,4 +1,4 @@
-"""Real processes that train together, and what their runs are compared by."""
+"""Runs that are stopped, real processes that train together, and what runs are compared by."""
 
 import json
 import os
@@ -19,13 +19,13 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 class StopAfter:
-    """Asks to stop after one step."""
+    """Asks to stop after a step, or the call of several steps that holds it."""
 
     def __init__(self, step: int):
         self.step = step
 
     def requested(self, step: int) -> int | None:
-        return signal.SIGTERM if step == self.step else None
+        return signal.SIGTERM if step >= self.step else None
 
 
 def launched(

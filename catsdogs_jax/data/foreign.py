@@ -6,7 +6,6 @@ scanned like those of a folder, by all processes in shares, and what is found is
 """
 
 import dataclasses
-import gzip
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +15,9 @@ from typing import Any
 from catsdogs_jax.data.containers import Container, read_all
 from catsdogs_jax.data.places import cache_folder, make_once, set_store
 from catsdogs_jax.data.records import FORMAT, INDEX, VERSION
-from catsdogs_jax.data.shards import Row
+from catsdogs_jax.data.shards import Row, table_of
 from catsdogs_jax.data.tensorflow import tf
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, first_line
 
 _INDEX_VERSION = 1
 """Raise it whenever other rows are made of the same shards."""
@@ -107,8 +106,7 @@ def _write_index(shards: Shards, folder: Path) -> None:
             else:
                 unlabelled.append({"file": row["file"], "reason": "has no label"})
         counts[shard.split] = first + shard.count
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        table = gzip.compress(text.encode(), 6, mtime=0)
+        table = table_of(rows)
         name = f"{number:05d}.pictures.jsonl.gz"
         (folder / name).write_bytes(table)
         entries.append(
@@ -166,7 +164,7 @@ def _rows(shards: Shards, shard: Shard, first: int) -> Iterator[Row]:
     except UserError:
         raise
     except Exception as error:  # Of the package that reads the format, or of what it reads.
-        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        why = first_line(error)
         raise UserError(f"shard {str(path)!r} cannot be read ({why}): {_MEND}") from error
     if count != shard.count:
         raise UserError(f"shard {str(path)!r} holds {count:,} of {shard.count:,} records: {_MEND}")

@@ -35,7 +35,7 @@ from catsdogs_jax.data.places import (
 )
 from catsdogs_jax.data.shards import Row, file_hash
 from catsdogs_jax.data.sources import PACK_INDEX as INDEX
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, first_line
 
 FORMAT = "catsdogs_jax records"
 VERSION = 1
@@ -55,7 +55,7 @@ def list_records(config: DataConfig) -> Listing:
         UserError: There is no pack, it is not whole, or it holds squares that do not fit the
             config.
     """
-    far = "://" in config.dir
+    far = is_far(config.dir)
     root = _fetched(config.dir, config.stream) if far else Path(config.dir)
     index = read_index(root)
     squares = index["squares"]
@@ -211,7 +211,7 @@ class Pack:
             raise
         except Exception as error:  # Of the package that reads the format.
             raise UserError(
-                f"shard {self.where(file)!r} cannot be read ({_short(error)}): {self._mend}"
+                f"shard {self.where(file)!r} cannot be read ({first_line(error)}): {self._mend}"
             ) from error
 
     def where(self, file: str) -> str:
@@ -245,10 +245,6 @@ def pack_at(root: Path) -> Pack | None:
     return Pack(root) if (root / INDEX).is_file() else None
 
 
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-
-
 def _fetched(url: str, stream: bool) -> Path:
     """Copies a pack from a store into the cache, unless it is there; returns the folder.
 
@@ -261,7 +257,7 @@ def _fetched(url: str, stream: bool) -> Path:
     try:
         text = read_url(f"{url}/{INDEX}")
     except OSError as error:
-        raise UserError(f"no {INDEX} at {url!r} ({_short(error)}): check the name") from error
+        raise UserError(f"no {INDEX} at {url!r} ({first_line(error)}): check the name") from error
     index = _parse(text, f"{url}/{INDEX}")
     if stream and index["container"] != "tfrecord":
         raise UserError(

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -109,8 +109,7 @@ def _written(job: Job, draft: Path) -> dict[str, Any]:
     rows = _write_records(job, draft)
     _verify(job, draft, rows)
     _settle(draft, job.folder / job.name)
-    text = "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows)
-    draft.write_bytes(gzip.compress(text.encode(), 6, mtime=0))
+    draft.write_bytes(table_of(rows))
     _settle(draft, job.folder / job.table)
     facts = {
         "file": job.name,
@@ -124,6 +123,12 @@ def _written(job: Job, draft: Path) -> dict[str, Any]:
     draft.write_text(json.dumps(facts), encoding="utf-8")
     _settle(draft, job.facts)
     return facts
+
+
+def table_of(rows: Iterable[Row]) -> bytes:
+    """Returns the file that says what lies where in a shard: the same bytes for the same rows."""
+    text = "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows)
+    return gzip.compress(text.encode(), 6, mtime=0)
 
 
 def file_hash(path: Path) -> str:

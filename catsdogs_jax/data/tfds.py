@@ -12,7 +12,7 @@ from catsdogs_jax.data.containers import CONTAINERS
 from catsdogs_jax.data.foreign import Shard, Shards, index_once
 from catsdogs_jax.data.places import cache_folder, is_far, make_once
 from catsdogs_jax.data.tensorflow import tf
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, first_line
 
 _ENDINGS = ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"))
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
@@ -59,9 +59,9 @@ def index_folder(folder: Path) -> Path:
     try:
         builder = tfds.builder_from_directory(str(folder.absolute()))
     except Exception as error:  # Of many kinds, from reading JSON to making the features.
-        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"TensorFlow Datasets cannot read {str(folder)!r} ({why}): prepare the data set again"
+            f"TensorFlow Datasets cannot read {str(folder)!r} ({first_line(error)}): prepare the "
+            "data set again"
         ) from error
     return index_builder(builder)
 
@@ -180,10 +180,10 @@ def _write_split(builder: Any, split: str, classes: list[str], folder: Path) -> 
     for name in classes:
         (folder / _safe(name)).mkdir(parents=True)
     for number, example in enumerate(data.as_numpy_iterator()):
-        content = example["image"]
-        ending = next((e for start, e in _ENDINGS if content.startswith(start)), ".img")
         if example["label"] < 0:  # As in the test splits of contests: its class is not known.
             continue
+        content = example["image"]
+        ending = next((e for start, e in _ENDINGS if content.startswith(start)), ".img")
         path = folder / _safe(classes[example["label"]]) / f"{number:07d}{ending}"
         path.write_bytes(content)
 

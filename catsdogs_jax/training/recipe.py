@@ -100,8 +100,9 @@ def _build(config: Config, preprocessing: Preprocessing, seed: int | jax.Array) 
 
 def _check_size(model: Any, config: Config, preprocessing: Preprocessing, size: int) -> None:
     """Checks that a model, built for `data.image_size`, takes pictures of another size too."""
-    key = "augment.size" if size == config.augment.size else "augment.grow_from"
-    told = f"{key} is {size}" if key == "augment.size" else f"{key} has {size}"
+    last = size == config.augment.size
+    key, verb = ("augment.size", "is") if last else ("augment.grow_from", "has")
+    told = f"{key} {verb} {size}"
     smaller = dataclasses.replace(preprocessing, image_size=size)
     try:
         other = _shapes(abstract_model(config, smaller)) != _shapes(model)

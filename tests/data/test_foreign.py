@@ -1,10 +1,8 @@
 """Promises of shards that others wrote: read where they are, by the real classes of TFDS."""
 
 import csv
-import dataclasses
 import hashlib
 import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from catsdogs_jax.data.tensorflow import tf
 from catsdogs_jax.data.tfds import export_builder, index_builder
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.train import train_and_evaluate
+from tests.processes import StopAfter
 
 tf()
 import tensorflow_datasets as tfds  # noqa: E402  (after its devices are hidden)
@@ -169,13 +168,6 @@ def test_a_picture_is_found_wherever_it_stands_in_its_record(
 def test_a_run_resumes_exactly_and_is_evaluated_and_told_by_names(
     tiny: Tiny, prepare: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    @dataclasses.dataclass
-    class StopAfter:
-        step: int
-
-        def requested(self, step: int) -> int | None:
-            return signal.SIGTERM if step == self.step else None
-
     _, data = prepare("array_record")
     config = tiny(data=of(data))
     train_and_evaluate(config, tmp_path / "whole")

@@ -31,6 +31,7 @@ from catsdogs_jax.data.sources import list_folder, list_labelled, list_source, l
 from catsdogs_jax.data.tensorflow import tf
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.train import train_and_evaluate
+from tests.processes import StopAfter
 
 Tiny = Callable[..., Config]
 
@@ -78,13 +79,6 @@ def test_a_pack_holds_the_folder(tiny: Tiny, colours: Path, tmp_path: Path, cont
 def test_a_run_from_a_pack_is_the_run_from_the_folder_and_resumes_exactly(
     tiny: Tiny, records: Path, tmp_path: Path
 ) -> None:
-    @dataclasses.dataclass
-    class StopAfter:
-        step: int
-
-        def requested(self, step: int) -> int | None:
-            return signal.SIGTERM if step == self.step else None
-
     steps = {"train": {"steps": 6, "learning_rate": 1e-2}}  # Two epochs of 24 pictures.
     train_and_evaluate(tiny(**steps), tmp_path / "folder")
     config = tiny(**steps, data={"source": "records", "dir": str(records)})

@@ -1,7 +1,6 @@
 """Promises of a whole run."""
 
 import csv
-import dataclasses
 import json
 import os
 import signal
@@ -29,6 +28,7 @@ from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.fastest import fastest_trainer
 from catsdogs_jax.training.trainer import Trainer
+from tests.processes import StopAfter
 
 Tiny = Callable[..., Config]
 SPLIT_KEYS = {
@@ -47,16 +47,6 @@ SPLIT_KEYS = {
     "without_leaks",
 }
 RESULT_KEYS = {"config", "step", "device", "device_count", "splits", "quarantined", "leaks"}
-
-
-@dataclasses.dataclass
-class StopAfter:
-    """Asks to stop after one step."""
-
-    step: int
-
-    def requested(self, step: int) -> int | None:
-        return signal.SIGTERM if step == self.step else None
 
 
 @pytest.fixture

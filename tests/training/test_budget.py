@@ -1,7 +1,6 @@
 """Promises of a run whose length is a time."""
 
 import json
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from catsdogs_jax.training.budget import Pace, fit_to_budget, steps_within
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.trainer import build_trainer
+from tests.processes import StopAfter
 
 Tiny = Callable[..., Config]
 TIMED = {"steps": "unset", "budget": "1m"}
@@ -54,18 +54,13 @@ def test_the_pace_is_measured_on_the_runs_own_pictures_and_disk(tiny: Tiny, tmp_
     assert 1 <= found["steps"] <= 3600 / found["seconds_per_step"]
 
 
-class StopAfter2:
-    def requested(self, step: int) -> int | None:
-        return signal.SIGTERM if step == 2 else None
-
-
 def test_a_run_that_goes_on_keeps_the_steps_it_began_with(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny(train={**TIMED, "schedule": "cosine"})
     monkeypatch.setattr(budget, "_measure", lambda *_: Pace(4.0, 3.0, 20.0))
     with pytest.raises(Interrupted, match="after step 2 of 5"):
-        train_and_evaluate(config, tmp_path / "run", StopAfter2())
+        train_and_evaluate(config, tmp_path / "run", StopAfter(2))
     assert json.loads((tmp_path / "run/plan.json").read_text())["steps"] == 5
     monkeypatch.setattr(budget, "_measure", lambda *_: pytest.fail("measured again"))
     train_and_evaluate(config, tmp_path / "run")

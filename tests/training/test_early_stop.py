@@ -1,7 +1,6 @@
 """Promises of a run that ends when it does not get better any more."""
 
 import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from catsdogs_jax.config import Config
 from catsdogs_jax.errors import Interrupted
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.early_stop import early_stop
+from tests.processes import StopAfter
 
 Tiny = Callable[..., Config]
 
@@ -42,11 +42,6 @@ def test_a_loss_that_is_not_a_number_is_no_better() -> None:
     assert early_stop(rows(0.5, float("nan")), "loss", 1) is not None
 
 
-class StopAfter2:
-    def requested(self, step: int) -> int | None:
-        return signal.SIGTERM if step == 2 else None
-
-
 def test_an_interrupted_run_ends_as_early_and_stays_ended(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,7 +51,7 @@ def test_an_interrupted_run_ends_as_early_and_stays_ended(
     assert result.values["stopped_early"]["step"] == 3
     assert "stopped early after step 3" in capsys.readouterr().out
     with pytest.raises(Interrupted):
-        train_and_evaluate(config, tmp_path / "stopped", StopAfter2())
+        train_and_evaluate(config, tmp_path / "stopped", StopAfter(2))
     for _ in range(2):  # The second time, it only says again what it reached.
         train_and_evaluate(config, tmp_path / "stopped")
         for name in ("metrics.jsonl", "predictions.csv"):

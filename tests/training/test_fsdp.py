@@ -26,6 +26,7 @@ from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.sharding import arrange, make_sharding
 from catsdogs_jax.training.step import train_step
 from catsdogs_jax.training.trainer import Trainer, build_trainer
+from tests.processes import StopAfter
 
 TASK = Task("multiclass", tuple("abcdefgh"))
 BATCH = 64
@@ -208,14 +209,6 @@ def test_slices_hold_whole_groups() -> None:
     assert [{device.slice_index for device in group} for group in laid] == [{0}, {1}]
     with pytest.raises(UserError, match="fsdp is 8, which does not divide 8 devices in 2 slices"):
         arrange(devices, MeshConfig(fsdp=8))
-
-
-class StopAfter:
-    def __init__(self, step: int):
-        self.step = step
-
-    def requested(self, step: int) -> int | None:
-        return 15 if step == self.step else None
 
 
 def test_a_run_goes_on_on_another_mesh_and_its_model_loads(

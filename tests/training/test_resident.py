@@ -28,19 +28,11 @@ from catsdogs_jax.training.resident import (
 )
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.trainer import Trainer, build_trainer
-from tests.processes import assert_same_rows, launched, rows_of, stopped, until_rows
+from tests.processes import StopAfter, assert_same_rows, launched, rows_of, stopped, until_rows
 
 Tiny = Callable[..., Config]
 
 STEPS = 22
-
-
-class StopAfter:
-    def __init__(self, step: int):
-        self.step = step
-
-    def requested(self, step: int) -> int | None:
-        return 15 if step >= self.step else None
 
 
 def config_of(

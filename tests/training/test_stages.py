@@ -25,6 +25,7 @@ from catsdogs_jax.training.resident import Resident, with_resident_pictures
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.stages import with_stages
 from catsdogs_jax.training.trainer import Trainer, build_trainer
+from tests.processes import StopAfter
 
 Tiny = Callable[..., Config]
 
@@ -86,13 +87,6 @@ def test_a_run_that_is_stopped_in_a_stage_ends_with_the_same_bits(
     tiny: Tiny, tmp_path: Path, steps_per_call: int
 ) -> None:
     config = config_of(tiny, 8, train={"steps_per_call": steps_per_call})
-
-    class StopAfter:
-        def __init__(self, step: int):
-            self.step = step
-
-        def requested(self, step: int) -> int | None:
-            return 15 if step >= self.step else None
 
     whole = train_and_evaluate(config, tmp_path / "whole")
     for step in (3, 6):
