@@ -145,7 +145,7 @@ def load(
     preprocessing = run.preprocessing.with_views(views)
     batch = batch or evaluation_batch(run.config, sharding)
     passes = run.formulation.evaluation_pass(
-        batch, run.preprocessing.image_size, sharding, kernel_count(run.params)
+        batch, run.preprocessing.seen_size, sharding, kernel_count(run.params)
     )
     recipe = EvalRecipe(run.graphdef, preprocessing, passes)
     variables = run.params, run.statistics

@@ -16,8 +16,8 @@ Views = Literal["run", "none", "mirror", "zooms", "all"]
 ZOOMS = (0.85, 1.0, 1.15)
 """The zooms of "zooms" and "all", those of configs/seed_cnn.py."""
 
-FORMAT_VERSION = 2
-"""1: one threshold; 2: `threshold` may be a list, one a class."""
+FORMAT_VERSION = 3
+"""1: one threshold; 2: `threshold` may be a list, one a class; 3: `center_crop`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Preprocessing:
     Attributes:
         image_size: Side of the square picture, pixels.
         resize: "stretch", "crop" or "pad", see `DataConfig.resize`.
+        center_crop: Side of the centre of each view that the model sees, pixels; none: all of it.
         mean: Mean of each of the red, green and blue values, after division by 255.
         std: Their standard deviation, after division by 255.
         task: The kind of labels and the class names.
@@ -42,8 +43,20 @@ class Preprocessing:
     threshold: float | tuple[float, ...] = 0.5
     mirror: bool = False
     zooms: tuple[float, ...] = (1.0,)
+    center_crop: int | None = None
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    @property
+    def seen_size(self) -> int:
+        """Side of the pictures that the model sees when it does not learn, pixels."""
+        return self.center_crop or self.image_size
+
+    def center(self, images: jax.Array) -> jax.Array:
+        """Returns the centre [n, seen_size, seen_size, 3] of pictures [n, size, size, 3]."""
+        start = (images.shape[1] - self.seen_size) // 2
+        end = start + self.seen_size
+        return images[:, start:end, start:end]
 
     def normalize(self, images: jax.Array) -> jax.Array:
         """Returns float32 pictures, (pixel / 255 - mean) / std, for pictures [n, h, w, 3]."""

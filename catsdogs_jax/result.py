@@ -223,7 +223,7 @@ def draw(
         folder.plots / "per_class.png",
         title="Validation pictures",
     )
-    size = loop.dataset.preprocessing.image_size
+    size = loop.dataset.preprocessing.seen_size
     layers = [
         Layer(part.name, part.description, part.output_shape, part.parameters)
         for part in summarize(loop.trainer.model, size)

@@ -39,5 +39,5 @@ def get_config() -> ml_collections.ConfigDict:
         "label_smoothing": 0.1,
         "ema_decay": 0.996,
     }
-    config.eval = {"every_epochs": 20, "batch_size": 40, "mirror": True}
+    config.eval = {"every_epochs": 20, "batch_size": 40, "mirror": True, "center_crop": 96}
     return config

@@ -162,6 +162,12 @@ def _check_augment(config: Config) -> None:
             f"augment.size is {augment.size}, more than data.image_size {config.data.image_size}: "
             f"give a smaller one, or --config.data.image_size={augment.size}"
         )
+    crop = config.eval.center_crop
+    if crop and crop > config.data.image_size:
+        raise UserError(
+            f"eval.center_crop is {crop}, more than data.image_size {config.data.image_size}: "
+            f"give a smaller one, or --config.data.image_size={crop}"
+        )
     for size in augment.grow_from:
         if size > config.trained_size:
             raise UserError(

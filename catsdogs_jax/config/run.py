@@ -23,6 +23,12 @@ class EvalConfig:
     mirror: bool = option(
         False, "Average the logits of a picture and its mirror image; predictions do the same."
     )
+    center_crop: int | None = option(
+        None,
+        "Side of the centre of a picture that evaluation sees, pixels; predictions do the same; "
+        "none: the whole of data.image_size.",
+        minimum=8,
+    )
     zooms: tuple[float, ...] = option(
         (1.0,),
         "Average the logits over these zooms (above 1 shows more); predictions do the same.",
@@ -91,8 +97,13 @@ class Config:
 
     @property
     def trained_size(self) -> int:
-        """Side of the pictures that training sees, pixels; evaluation sees `data.image_size`."""
+        """Side of the pictures that training sees, pixels; see `evaluated_size`."""
         return self.augment.size or self.data.image_size
+
+    @property
+    def evaluated_size(self) -> int:
+        """Side of the pictures that evaluation and predictions see, pixels."""
+        return self.eval.center_crop or self.data.image_size
 
     @property
     def trained_sizes(self) -> tuple[int, ...]:

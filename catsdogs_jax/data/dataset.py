@@ -72,6 +72,7 @@ def load_dataset(
         task=manifest.task,
         mirror=config.eval.mirror,
         zooms=config.eval.zooms,
+        center_crop=config.eval.center_crop,
         mean=mean,
         std=std,
     )

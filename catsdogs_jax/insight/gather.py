@@ -42,7 +42,7 @@ def gather(source: Source) -> Content:
     model = merge_model(
         source.classifier.graphdef, source.classifier.params, source.classifier.statistics
     )
-    size = source.classifier.preprocessing.image_size
+    size = source.classifier.preprocessing.seen_size
     layers = [
         Layer(part.name, part.description, part.output_shape, part.parameters)
         for part in summarize(model, size)

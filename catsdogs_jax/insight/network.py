@@ -69,13 +69,16 @@ class Network:
             images: uint8 [n, size, size, 3].
             classes: Index of the class to explain, one a picture.
 
+        Returns:
+            One map a picture, of all of it; what the model does not see of it is 0.
+
         Raises:
             UserError: No stage of the model keeps places.
         """
         weights = self._class_weights(classes)
         cam = functools.partial(_grad_cam, last=self._last_map())
         maps = self._in_batches(cam, images, weights)
-        return _scaled(maps)
+        return _scaled(_in_whole_pictures(maps, self.preprocessing))
 
     def occlusion(self, image: np.ndarray, label: int) -> np.ndarray:
         """Returns how much a class's probability falls where a grey square hides the picture.
@@ -113,7 +116,7 @@ class Network:
 
     def _last_map(self) -> int:
         """Returns the index of the last stage whose output has places."""
-        size = self.preprocessing.image_size
+        size = self.preprocessing.seen_size
         image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
         outputs = jax.eval_shape(
             lambda params, statistics, x: _stage_outputs(
@@ -150,14 +153,16 @@ class Network:
 def _logits(
     graphdef: Any, to: Preprocessing, params: Params, statistics: Params, images: jax.Array
 ) -> jax.Array:
-    return merge_model(graphdef, params, statistics)(to.normalize(images)).astype(jnp.float32)
+    return merge_model(graphdef, params, statistics)(to.center(to.normalize(images))).astype(
+        jnp.float32
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _features(
     graphdef: Any, to: Preprocessing, params: Params, statistics: Params, images: jax.Array
 ) -> jax.Array:
-    x = to.normalize(images)
+    x = to.center(to.normalize(images))
     for _, _, stage in merge_model(graphdef, params, statistics).stages()[:-1]:
         x = stage(x)
     return x.reshape(x.shape[0], -1).astype(jnp.float32)
@@ -175,7 +180,7 @@ def _grad_cam(
     last: int,
 ) -> jax.Array:
     stages = merge_model(graphdef, params, statistics).stages()
-    x = to.normalize(images)
+    x = to.center(to.normalize(images))
     for _, _, stage in stages[: last + 1]:
         x = stage(x)
 
@@ -187,6 +192,16 @@ def _grad_cam(
     maps, gradients = _as_map(x), _as_map(jax.grad(score)(x))
     importance = gradients.mean(axis=(1, 2), keepdims=True)
     return jax.nn.relu((maps * jnp.broadcast_to(importance, maps.shape)).sum(axis=-1))
+
+
+def _in_whole_pictures(maps: np.ndarray, to: Preprocessing) -> np.ndarray:
+    """Lays maps [n, rows, columns] of what the model sees in the pictures whose centre it is."""
+    size, rest = to.seen_size, to.image_size - to.seen_size
+    if not rest:
+        return maps
+    spread = jax.image.resize(maps, (len(maps), size, size), "linear")
+    sides = rest // 2, rest - rest // 2
+    return np.pad(spread, ((0, 0), sides, sides))
 
 
 def _stage_outputs(model: Any, x: jax.Array) -> list[jax.Array]:

@@ -123,7 +123,7 @@ def _epochs() -> Iterator[float]:
 def _duration(config: Config, problem: Problem, seconds: float, decoder: Decoder) -> Duration:
     # An evaluation step is a forward pass: a third of a training step's operations.
     views = len(config.eval.zooms) * (2 if config.eval.mirror else 1)
-    area = (config.data.image_size / config.trained_size) ** 2
+    area = (config.evaluated_size / config.trained_size) ** 2
     share = (config.eval.batch_size or config.data.batch_size) / config.data.batch_size
     evaluation = seconds / 3 * views * area * share
     plan = make_plan(config, problem.train)

@@ -36,6 +36,7 @@ class Problem:
             task=self.task,
             mirror=config.eval.mirror,
             zooms=config.eval.zooms,
+            center_crop=config.eval.center_crop,
         )
 
 

@@ -139,7 +139,7 @@ class Population:
         self._eval_batch = evaluation_batch(config, sharding)
         layers = kernel_count(split_model(abstract_model(self.config, preprocessing))[1])
         passes = formulation.evaluation_pass(
-            self._eval_batch, config.data.image_size, sharding, layers
+            self._eval_batch, config.evaluated_size, sharding, layers
         )
         self._eval_recipe = EvalRecipe(self._recipe.graphdef, preprocessing, passes)
         self._pictures = jax.device_put(

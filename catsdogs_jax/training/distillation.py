@@ -51,7 +51,7 @@ class Distillation:
 
     def logits(self, images: jax.Array, variables: Variables) -> jax.Array:
         """Returns the teacher's logits [n, outputs], in the order of the student's classes."""
-        side = self.preprocessing.image_size
+        side = self.preprocessing.seen_size
         if images.shape[1] != side:
             shape = (images.shape[0], side, side, images.shape[3])
             images = jax.image.resize(images, shape, "linear")

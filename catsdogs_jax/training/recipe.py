@@ -48,10 +48,11 @@ def make_recipe(
 
     Raises:
         UserError: The model has no blocks to compute again, or takes no pictures of
-            `augment.size` or `augment.grow_from`.
+            `augment.size`, `augment.grow_from` or `eval.center_crop`.
     """
     model = abstract_model(config, preprocessing)
-    for size in sorted({*config.trained_sizes} - {preprocessing.image_size}):
+    sizes = {*config.trained_sizes, config.evaluated_size}
+    for size in sorted(sizes - {preprocessing.image_size}):
         _check_size(model, config, preprocessing, size)
     if config.train.remat == "blocks":
         check_blocks(model, config.model.name, preprocessing.image_size)
@@ -100,8 +101,10 @@ def _build(config: Config, preprocessing: Preprocessing, seed: int | jax.Array) 
 
 def _check_size(model: Any, config: Config, preprocessing: Preprocessing, size: int) -> None:
     """Checks that a model, built for `data.image_size`, takes pictures of another size too."""
-    last = size == config.augment.size
-    key, verb = ("augment.size", "is") if last else ("augment.grow_from", "has")
+    key, verb = "augment.grow_from", "has"
+    if size in (config.augment.size, config.eval.center_crop):
+        key = "augment.size" if size == config.augment.size else "eval.center_crop"
+        verb = "is"
     told = f"{key} {verb} {size}"
     smaller = dataclasses.replace(preprocessing, image_size=size)
     try:

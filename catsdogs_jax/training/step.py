@@ -191,9 +191,12 @@ def eval_step(
 
 
 def views(preprocessing: Preprocessing, images: jax.Array) -> Iterator[jax.Array]:
-    """Yields the pictures [B, size, size, 3] in each of the ways whose logits are averaged."""
+    """Yields pictures [B, size, size, 3] in each of the ways whose logits are averaged.
+
+    Each is the centre [B, seen_size, seen_size, 3] of what its zoom shows.
+    """
     for zoom in preprocessing.zooms:
-        view = zoomed(images, zoom)
+        view = preprocessing.center(zoomed(images, zoom))
         yield view
         if preprocessing.mirror:
             yield view[:, :, ::-1]

@@ -212,7 +212,7 @@ def build_trainer(
         out_shardings=(sharding.shardings(state), sharding.replicated),
     )
     passes = formulation.evaluation_pass(
-        eval_batch, preprocessing.image_size, sharding, kernel_count(params)
+        eval_batch, preprocessing.seen_size, sharding, kernel_count(params)
     )
     eval_recipe = EvalRecipe(recipe.graphdef, preprocessing, passes, recipe.gather)
     evaluate = compile_evaluation(eval_recipe, params, statistics, eval_batch, sharding)
