@@ -5,7 +5,6 @@ kernels of this library and by XLA, with and without YNNPACK.
 """
 
 import importlib.metadata
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from benchmarks.harness import OURS, Row, arguments, report
+from benchmarks.harness import OURS, Row, arguments, in_turn, report
 from catsdogs_jax import runtime
 from catsdogs_jax.kernels import conv_relu_pool
 from catsdogs_jax.training.compilation import compile_or_recall
@@ -84,13 +83,8 @@ def measure(case: str, values: Any, gflop: float, parts: int | None, flags: Any)
             jax.block_until_ready(run(*values))
             if round_number:
                 seconds[name].append(time.perf_counter() - start)
-    rows = []
-    for name, found in seconds.items():
-        speeds = [gflop / s for s in found]
-        ratio = statistics.median(seconds[name]) / statistics.median(seconds[OURS])
-        median, ratio = statistics.median(speeds), None if name == OURS else ratio
-        rows.append(Row(case, name, median, "GFLOP/s", ratio, min(speeds), max(speeds), len(found)))
-    return rows
+    speeds = {name: [gflop / s for s in found] for name, found in seconds.items()}
+    return in_turn(case, speeds, "GFLOP/s")
 
 
 if __name__ == "__main__":

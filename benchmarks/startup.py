@@ -2,7 +2,6 @@
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -10,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
-from benchmarks.harness import OURS, Row, arguments, photographs, report
+from benchmarks.harness import OURS, arguments, in_turn, photographs, report
 
 _STEP = {"size": 150, "batch": 20, "steps": 1}
 _PEERS = ("pytorch", "keras tensorflow", "keras jax")
@@ -74,12 +73,10 @@ def main() -> None:
         for _ in range(rounds):
             for key, measure in measures.items():
                 found[key].append(measure())
-    rows, ours = [], {}
-    for (case, system), values in found.items():
-        median = statistics.median(values)
-        base = ours.setdefault(case, median)
-        ratio = None if system == f"{OURS} warm" else median / base
-        rows.append(Row(case, system, median, "s", ratio, min(values), max(values), rounds))
+    rows = []
+    for case in dict.fromkeys(case for case, _ in found):
+        seconds = {system: values for (of, system), values in found.items() if of == case}
+        rows += in_turn(case, seconds, "s", f"{OURS} warm")
     packages = ("jax", "tensorflow", "keras", "torch") if peers else ("jax", "tensorflow")
     report(rows, {name: version(name) for name in packages}, flags)
 
