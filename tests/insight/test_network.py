@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from catsdogs_jax.config import ModelConfig
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.insight.network import Network
 from catsdogs_jax.models import build_model, model_names
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Kind, Task
 from catsdogs_jax.training.state import split_model
+from tests.models.small import small_config
 
 SIZE = 64
 
@@ -87,20 +87,9 @@ def test_features_are_what_the_last_stage_is_given_whatever_the_batch() -> None:
     np.testing.assert_allclose(features, model.logits(images), rtol=1e-6)
 
 
-OTHER_SIZES = {"resnet34", "resnet50", "efficientnet_lite1", "efficientnet_lite2", "vit_small"}
-"""Of families that another name stands for."""
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.long] if name in OTHER_SIZES else [])
-        for name in model_names()
-    ],
-)
+@pytest.mark.parametrize("name", model_names())
 def test_every_registered_model_has_features_and_a_heat_map(name: str) -> None:
-    config = ModelConfig(name=name)
-    model = network(build_model(config, SIZE, 1, nnx.Rngs(0)), "binary", 2)
+    model = network(build_model(small_config(name), SIZE, 1, nnx.Rngs(0)), "binary", 2)
     images = np.random.default_rng(0).integers(0, 255, (2, SIZE, SIZE, 3)).astype(np.uint8)
     assert model.embeddings(images).shape[0] == 2
     maps = model.grad_cam(images, [0, 1])

@@ -19,29 +19,9 @@ from catsdogs_jax.task import Task
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import create_state, merge_model, split_model
+from tests.models.small import small_config
 
 SIZE, BATCH, OUTPUTS = 32, 8, 5
-STAGED = {"widths": (8, 16), "depths": (1, 1), "dropout": 0.1, "drop_path": 0.1}
-VIT = {"widths": (64,), "depths": (1,), "dropout": 0.1, "drop_path": 0.1}
-LITE = {"widths": (8,) * 7, "depths": (1, 1, 2, 1, 1, 1, 1), "dropout": 0.1, "drop_path": 0.1}
-SMALL: dict[str, dict[str, Any]] = {
-    "seed_cnn": {"widths": (4, 6), "hidden": 8},
-    "resnet_small": {**STAGED, "antialias": True},
-    "resnet18": STAGED,
-    "resnet34": STAGED,
-    "resnet50": STAGED,
-    "efficientnet_lite0": LITE,
-    "efficientnet_lite1": LITE,
-    "efficientnet_lite2": LITE,
-    "convnext_tiny": STAGED,
-    "vit_tiny": VIT,
-    "vit_small": VIT,
-}
-"""How each model is made small; one that is not named here is built as it is."""
-
-
-def config_of(name: str, **options: Any) -> ModelConfig:
-    return ModelConfig(name=name, **SMALL.get(name, {}), **options)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -78,7 +58,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def parts(name: str) -> tuple[Any, Any, Any]:
-    return drawn(config_of(name))
+    return drawn(small_config(name))
 
 
 def drawn(config: ModelConfig) -> tuple[Any, Any, Any]:
@@ -150,7 +130,7 @@ def test_statistics_move_in_training(name: str, one: dict[str, Any], parts: tupl
 
 
 def test_bfloat16_is_the_type_of_the_activations_alone(name: str) -> None:
-    config = config_of(name, dtype="bfloat16")
+    config = small_config(name, dtype="bfloat16")
     model = nnx.eval_shape(lambda: build_model(config, SIZE, OUTPUTS, nnx.Rngs(0)))
     graphdef, *variables = split_model(model)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
@@ -165,7 +145,7 @@ def test_bfloat16_is_the_type_of_the_activations_alone(name: str) -> None:
 @pytest.mark.parametrize("model", ["seed_cnn", "vit_tiny", "convnext_tiny"])
 def test_gradients_of_biases_and_norms_are_no_bfloat16_numbers_in_disguise(model: str) -> None:
     """Summed over places and pictures in bfloat16, they would be summed over devices in it too."""
-    parts = drawn(config_of(model, dtype="bfloat16"))
+    parts = drawn(small_config(model, dtype="bfloat16"))
     images = np.random.default_rng(1).normal(size=(BATCH, SIZE, SIZE, 3)).astype(np.float32)
     # A CPU's compiler leaves out what rounds unless it is told not to; a TPU's does not.
     exactly: dict[str, Any] = {"xla_allow_excess_precision": False}

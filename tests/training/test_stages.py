@@ -82,7 +82,7 @@ def test_a_step_of_a_stage_is_that_of_a_run_of_its_size(tiny: Tiny) -> None:
     jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, states))
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 4])
+@pytest.mark.parametrize("steps_per_call", [1, pytest.param(4, marks=pytest.mark.long)])
 def test_a_run_that_is_stopped_in_a_stage_ends_with_the_same_bits(
     tiny: Tiny, tmp_path: Path, steps_per_call: int
 ) -> None:

@@ -1,0 +1,28 @@
+"""Every registered model in a size that compiles quickly."""
+
+from typing import Any
+
+from catsdogs_jax.config import ModelConfig
+
+STAGED = {"widths": (8, 16), "depths": (1, 1), "dropout": 0.1, "drop_path": 0.1}
+VIT = {"widths": (64,), "depths": (1,), "dropout": 0.1, "drop_path": 0.1}
+LITE = {"widths": (8,) * 7, "depths": (1, 1, 2, 1, 1, 1, 1), "dropout": 0.1, "drop_path": 0.1}
+SMALL: dict[str, dict[str, Any]] = {
+    "seed_cnn": {"widths": (4, 6), "hidden": 8},
+    "resnet_small": {**STAGED, "antialias": True},
+    "resnet18": STAGED,
+    "resnet34": STAGED,
+    "resnet50": STAGED,
+    "efficientnet_lite0": LITE,
+    "efficientnet_lite1": LITE,
+    "efficientnet_lite2": LITE,
+    "convnext_tiny": STAGED,
+    "vit_tiny": VIT,
+    "vit_small": VIT,
+}
+"""How each model is made small; one that is not named here is built as it is."""
+
+
+def small_config(name: str, **options: Any) -> ModelConfig:
+    """Returns the fields of a small model of a name, and others."""
+    return ModelConfig(name=name, **SMALL.get(name, {}), **options)
