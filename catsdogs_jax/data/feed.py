@@ -1,5 +1,6 @@
 """Batches on the devices, ahead of their use."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -10,12 +11,15 @@ import jax
 
 from catsdogs_jax.data.pipeline import Batch
 
+_LOOK = 0.005
+"""Seconds between looks at whether the devices are still busy; so much may be counted too much."""
+
 
 class Feed:
     """Reads batches and moves them to the devices in a thread of its own; a context manager.
 
     Attributes:
-        waited: Seconds that the reader, and with it the devices, waited for batches so far.
+        waited: Seconds that the reader waited for batches so far while the devices were idle.
     """
 
     def __init__(
@@ -31,8 +35,8 @@ class Feed:
             batches: Batches of numpy arrays.
             sharding: How to split their first axis over the devices.
             depth: Batches that may wait on the devices.
-            busy: Whether the devices still work on earlier batches. If they do when a batch
-                comes, they have lost no time, however long the reader has waited.
+            busy: Whether the devices still work on earlier batches. While they do, they lose no
+                time, however long the reader waits.
         """
         self.waited = 0.0
         self._batches, self._sharding, self._busy = batches, sharding, busy
@@ -62,10 +66,15 @@ class Feed:
         """
         if self._closed.is_set():
             raise StopIteration
-        start = time.perf_counter()
-        found = self._ready.get()
+        found, idle_since = None, time.perf_counter()
+        while found is None:
+            busy = self._busy()
+            if busy:
+                idle_since = time.perf_counter()
+            with contextlib.suppress(queue.Empty):
+                found = self._ready.get(timeout=_LOOK if busy else None)
         if not self._busy():
-            self.waited += time.perf_counter() - start
+            self.waited += time.perf_counter() - idle_since
         if isinstance(found, BaseException):
             self.close()
             raise found

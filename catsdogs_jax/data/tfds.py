@@ -5,7 +5,8 @@ pictures or records: the same checks, the same order, the same decoder.
 """
 
 import re
-from pathlib import Path
+import tempfile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from catsdogs_jax.data.containers import CONTAINERS
@@ -15,6 +16,7 @@ from catsdogs_jax.data.tensorflow import tf
 from catsdogs_jax.errors import UserError, first_line
 
 _ENDINGS = ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"))
+_INFO = "dataset_info.json"
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
@@ -36,12 +38,47 @@ def index(name: str, data_dir: str = "") -> Path:
 
     Args:
         name: As for `export`.
-        data_dir: As for `export`.
+        data_dir: As for `export`; behind a URL a data set must be prepared already.
 
     Raises:
-        UserError: As `export` and `index_builder`.
+        UserError: As `export` and `index_folder`; or there is none below the URL.
     """
+    if is_far(data_dir):
+        return _index_far(_newest(name, data_dir.rstrip("/")))
     return index_builder(_prepared(name, data_dir))
+
+
+def _newest(name: str, below: str) -> str:
+    """Returns the URL of the newest version, or the named one, of a data set below a URL."""
+    from catsdogs_jax.data.remote import tags_below  # fsspec is slow to import.
+
+    wanted, _, version = name.partition(":")
+    found = [
+        path.parent.name
+        for path in map(PurePosixPath, tags_below(f"{below}/{wanted}"))
+        if len(path.parts) == 2 and path.name == _INFO and version in ("", path.parent.name)
+    ]
+    if not found:
+        raise UserError(
+            f"no data set {name!r} is prepared in {below!r} (no {wanted}/{version or 'VERSION'}/"
+            f"{_INFO}): check both names, or prepare it there with TensorFlow Datasets"
+        )
+    newest = max(found, key=lambda version: [int(part) for part in re.findall(r"\d+", version)])
+    return f"{below}/{wanted}/{newest}"
+
+
+def _index_far(url: str) -> Path:
+    """Returns an index of the shards below a URL; only what describes them is copied."""
+    from catsdogs_jax.data.remote import fetch_url, tags_below  # fsspec is slow to import.
+
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made, *PurePosixPath(url).parts[-2:])
+        folder.mkdir(parents=True)
+        for file in tags_below(url):
+            if file.endswith((".json", ".txt")) and "/" not in file:
+                with fetch_url(f"{url}/{file}", folder) as copy:
+                    copy.replace(folder / file)
+        return index_builder(_read_builder(folder, url), url)
 
 
 def index_folder(folder: Path) -> Path:
@@ -53,17 +90,20 @@ def index_folder(folder: Path) -> Path:
     Raises:
         UserError: As `index_builder`, or the description of the data set cannot be read.
     """
+    return index_builder(_read_builder(folder, str(folder)))
+
+
+def _read_builder(folder: Path, told: str) -> Any:
     tf()
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder_from_directory(str(folder.absolute()))
+        return tfds.builder_from_directory(str(folder.absolute()))
     except Exception as error:  # Of many kinds, from reading JSON to making the features.
         raise UserError(
-            f"TensorFlow Datasets cannot read {str(folder)!r} ({first_line(error)}): prepare the "
-            "data set again"
+            f"TensorFlow Datasets cannot read {told!r} ({first_line(error)}): prepare the data set "
+            "again"
         ) from error
-    return index_builder(builder)
 
 
 def _prepared(name: str, data_dir: str) -> Any:
@@ -112,23 +152,19 @@ def export_builder(builder: Any, root: Path | None = None) -> Path:
     return make_once(root, settings, fill)
 
 
-def index_builder(builder: Any) -> Path:
+def index_builder(builder: Any, url: str | None = None) -> Path:
     """Returns an index of the shards that a builder has prepared, see `foreign`: nothing is copied.
 
     Args:
         builder: As for `export_builder`.
+        url: Where the shards lie; none: in the builder's folder.
 
     Raises:
-        UserError: As `export_builder` and `foreign.index_once`; or the shards are in a bucket, or
-            of a format of which no single record can be read.
+        UserError: As `export_builder` and `foreign.index_once`; or the shards are of a format of
+            which no single record can be read.
     """
     classes, splits = _described(builder)
-    name, folder, found = builder.info.name, str(builder.data_dir), _file_format(builder)
-    if is_far(folder):
-        raise UserError(
-            f"data set {name!r} is in {folder!r}, but data.stream reads those on a disk: copy it "
-            "to one, or leave data.stream out, which copies the pictures"
-        )
+    name, found = builder.info.name, _file_format(builder)
     if found not in CONTAINERS:
         raise UserError(
             f"data set {name!r} is prepared as {found}, but data.stream reads "
@@ -145,7 +181,8 @@ def index_builder(builder: Any) -> Path:
         )
     ]
     names = [_safe(label) for label in classes]
-    return index_once(Shards(name, Path(folder).absolute(), found, names, shards))
+    folder = url or str(Path(builder.data_dir).absolute())
+    return index_once(Shards(name, folder, found, names, shards))
 
 
 def _file_format(builder: Any) -> str | None:

@@ -9,17 +9,16 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from catsdogs_jax.augment.affine import (
-    Map,
-    after,
-    random_affine,
-    random_rotation,
-    random_translation,
-    resample,
-    resample_by_products,
-    rotation,
-    zoomed,
+from catsdogs_jax.augment import affine
+from catsdogs_jax.augment.affine import Map, after, random_rotation, random_translation, rotation
+
+# Compiled as a whole: operation by operation takes the compiler many times longer.
+resample = jax.jit(affine.resample, static_argnames="size")
+resample_by_products = jax.jit(
+    affine.resample_by_products, static_argnames=("sheared", "turned", "size")
 )
+random_affine = jax.jit(affine.random_affine, static_argnames="flip")
+zoomed = jax.jit(affine.zoomed, static_argnums=1)
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 31, 3)).astype(np.float32)
 
@@ -54,8 +53,10 @@ def test_the_identity_changes_nothing() -> None:
 
 def test_matrices_stay_within_their_ranges() -> None:
     keys = jax.random.split(jax.random.key(0), 500)
-    draw = jax.vmap(lambda k: random_affine(k, flip=True, zoom=(0.8, 1.2), shear_degrees=10.0))
-    matrices = np.asarray(draw(keys))
+    draw = jax.vmap(
+        lambda k: affine.random_affine(k, flip=True, zoom=(0.8, 1.2), shear_degrees=10.0)
+    )
+    matrices = np.asarray(jax.jit(draw)(keys))
     mirror = np.sign(matrices[:, 1, 1])
     angle = np.arctan2(-matrices[:, 0, 1], matrices[:, 1, 1] * 1.0) * 180 / np.pi
     angle = np.where(

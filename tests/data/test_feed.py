@@ -63,6 +63,23 @@ def test_waiting_is_measured_while_the_devices_are_idle(sharding: jax.sharding.S
         assert feed.waited == 0
 
 
+def test_waiting_begins_when_the_devices_have_done_their_work(
+    sharding: jax.sharding.Sharding,
+) -> None:
+    done = threading.Event()
+
+    def slow() -> Iterator[Batch]:
+        time.sleep(0.4)
+        done.set()
+        time.sleep(0.1)
+        yield from numbered(1)
+
+    start = time.monotonic()
+    with Feed(slow(), sharding, busy=lambda: not done.is_set()) as feed:
+        next(feed)
+        assert 0.05 < feed.waited < time.monotonic() - start - 0.2
+
+
 def test_an_error_is_raised_where_the_batches_are_used(sharding: jax.sharding.Sharding) -> None:
     def broken() -> Iterator[Batch]:
         yield from numbered(2)

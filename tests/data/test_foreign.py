@@ -1,12 +1,14 @@
 """Promises of shards that others wrote: read where they are, by the real classes of TFDS."""
 
 import csv
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ from catsdogs_jax.data.dataset import Dataset, load_dataset
 from catsdogs_jax.data.foreign import Shard, Shards, index_once
 from catsdogs_jax.data.manifest import scan_listing
 from catsdogs_jax.data.pack import PackOptions, pack
+from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.data.sources import list_labelled, list_source
 from catsdogs_jax.data.tensorflow import tf
 from catsdogs_jax.data.tfds import export_builder, index_builder
@@ -158,7 +161,7 @@ def test_a_picture_is_found_wherever_it_stands_in_its_record(
         writer.write(b"".join(parts))  # Parts of a message that follow each other are one message.
     writer.close()
     shards = [Shard("train", "shard", 3)]
-    index = index_once(Shards("parts", tmp_path, container, ["red", "blue"], shards))
+    index = index_once(Shards("parts", str(tmp_path), container, ["red", "blue"], shards))
     listing = list_labelled(index)
     assert [example.labels for example in listing.examples] == [("blue",)] * 3
     for file in listing.examples.column("file"):
@@ -262,7 +265,7 @@ def test_a_shard_that_lacks_records_is_named(prepare: Callable[[str], Any]) -> N
     info = builder.info.splits["train"]
     shards = Shards(
         "coloured_squares",
-        Path(builder.data_dir),
+        str(builder.data_dir),
         "tfrecord",
         ["red", "blue"],
         [Shard("train", info.filenames[0], info.shard_lengths[0] + 1)],
@@ -292,7 +295,7 @@ def test_a_picture_that_changes_while_a_run_is_on_is_not_trained_on(
 
 
 def test_what_is_not_read_in_place_is_told_with_the_mend(
-    prepare: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepare: Callable[[str], Any], tmp_path: Path
 ) -> None:
     builder, _ = prepare("array_record")
     with pytest.raises(UserError, match=r"prepared as array_record.*--config.data.stream=true"):
@@ -306,6 +309,73 @@ def test_what_is_not_read_in_place_is_told_with_the_mend(
     builder.info.set_file_format("riegeli", override=True)
     with pytest.raises(UserError, match=r"prepared as riegeli, .*reads array_record and tfrecord"):
         index_builder(builder)
-    monkeypatch.setattr(type(builder), "data_dir", "gs://bucket/tfds")
-    with pytest.raises(UserError, match=r"is in 'gs://bucket/tfds'.*leave data.stream out"):
-        index_builder(builder)
+
+
+@pytest.fixture
+def bucket() -> Iterator[Any]:
+    """A store, into which `put` copies what TFDS has prepared."""
+    store = fsspec.filesystem("memory")
+    yield store
+    store.rm("/foreign", recursive=True)
+
+
+def put(store: Any, config: DataConfig) -> DataConfig:
+    if store.exists("/foreign"):
+        store.rm("/foreign", recursive=True)
+    store.put(config.dir, "/foreign/tfds", recursive=True)
+    return dataclasses.replace(config, dir="memory://foreign/tfds/")
+
+
+def test_shards_in_a_bucket_are_read_where_they_are(
+    tiny: Tiny,
+    prepare: Callable[[str], Any],
+    bucket: Any,
+    colours: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, config = prepare("tfrecord")
+    never = {"cache_mb": 0, "disk_cache_mb": 0}
+    here = load_dataset(tiny(data={**of(config), **never}))
+    there = load_dataset(tiny(data={**of(put(bucket, config)), **never}))
+    assert there.manifest.pictures == here.manifest.pictures
+    assert there.manifest.fingerprint == here.manifest.fingerprint
+    for found, expected in zip(batches(there), batches(here), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    url = "memory://foreign/tfds/coloured_squares/1.0.0"
+    assert f"indexing  33 pictures of coloured_squares in {url}" in capsys.readouterr().out
+    pictures = {path.read_bytes() for path in colours.rglob("*.png")}
+    kept = [path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not any(picture in file for picture in pictures for file in kept)
+    shard = "coloured_squares-train.tfrecord-00000-of-00003"
+    bucket.rm(f"/foreign/tfds/coloured_squares/1.0.0/{shard}")
+    with pytest.raises(UserError, match=f"shard '{url}/{shard}' cannot be read"):
+        batches(there)
+    with pytest.raises(UserError, match=f"shard '{url}/{shard}' is missing: prepare"):
+        list_source(dataclasses.replace(config, dir="memory://foreign/tfds"))
+
+
+def test_of_several_versions_in_a_bucket_the_newest_or_the_named_one_is_read(
+    prepare: Callable[[str], Any], bucket: Any
+) -> None:
+    _, config = prepare("tfrecord")
+    far = put(bucket, config)
+    folder = "/foreign/tfds/coloured_squares"
+    for version in ("0.9.0", "0.10.0"):
+        bucket.copy(f"{folder}/1.0.0", f"{folder}/{version}", recursive=True)
+    assert origin_of(list_source(far).root).endswith("/1.0.0")
+    bucket.rm(f"{folder}/1.0.0", recursive=True)
+    assert origin_of(list_source(far).root).endswith("/0.10.0")
+    named = dataclasses.replace(far, name="coloured_squares:0.9.0")
+    assert origin_of(list_source(named).root).endswith("/0.9.0")
+
+
+def test_what_a_bucket_does_not_give_is_told_with_the_mend(
+    prepare: Callable[[str], Any], bucket: Any
+) -> None:
+    far = put(bucket, prepare("array_record")[1])
+    with pytest.raises(UserError, match=r"prepared as array_record, but from a bucket .*tfrecord"):
+        list_source(far)
+    for name in ("squares", "coloured_squares:2.0.0"):
+        with pytest.raises(UserError, match=f"no data set '{name}' is prepared in 'memory://"):
+            list_source(dataclasses.replace(far, name=name))

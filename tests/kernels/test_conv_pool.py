@@ -42,6 +42,13 @@ def plain(x: Any, kernel: Any, bias: Any) -> jax.Array:
     return jax.nn.relu(pooled + bias.reshape(1, 1, 1, -1))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def backwards(layer: Any, inputs: Any, dy: Any) -> tuple[jax.Array, Any]:
+    """What a layer gives, and its gradients, compiled as a whole."""
+    y, back = jax.vjp(layer, *inputs)
+    return y, back(dy)
+
+
 def arrays(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, ...]:
     pictures, height, width, inputs, outputs = shape
     rng = np.random.default_rng(seed)
@@ -62,11 +69,8 @@ def close(found: Any, expected: Any) -> None:
 @pytest.mark.usefixtures("_lanes")
 def test_results_and_gradients_are_those_of_the_plain_formulation(shape: tuple[int, ...]) -> None:
     *inputs, dy = arrays(shape)
-    expected, back = jax.vjp(plain, *inputs)
-    found, ours = jax.vjp(jax.jit(conv_relu_pool), *inputs)
-    close(found, expected)
-    for one, other in zip(ours(jnp.asarray(dy)), back(jnp.asarray(dy)), strict=True):
-        close(one, other)
+    found, expected = (backwards(layer, inputs, dy) for layer in (conv_relu_pool, plain))
+    jax.tree.map(close, found, expected)
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
@@ -92,11 +96,9 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
 def test_of_equal_places_the_first_takes_the_gradient() -> None:
     x, kernel, bias, dy = arrays((1, 6, 6, 3, 16))
-    flat = np.ones_like(x)
-    _, back = jax.vjp(plain, flat, kernel, bias)
-    _, ours = jax.vjp(conv_relu_pool, flat, kernel, bias)
-    for found, expected in zip(ours(jnp.asarray(dy)), back(jnp.asarray(dy)), strict=True):
-        close(found, expected)
+    inputs = [np.ones_like(x), kernel, bias]
+    found, expected = (backwards(layer, inputs, dy) for layer in (conv_relu_pool, plain))
+    jax.tree.map(close, found, expected)
 
 
 def test_a_nan_is_not_hidden() -> None:
@@ -119,9 +121,8 @@ def test_the_rounding_does_not_depend_on_what_else_the_machine_does() -> None:
 def test_parts_cover_every_picture_for_any_batch() -> None:
     for pictures in (1, 2, 15, 16, 17, 33):
         *inputs, dy = arrays((pictures, 4, 4, 3, 16), seed=pictures)
-        _, back = jax.vjp(plain, *inputs)
-        _, ours = jax.vjp(conv_relu_pool, *inputs)
-        close(ours(jnp.asarray(dy))[1], back(jnp.asarray(dy))[1])
+        found, expected = (backwards(layer, inputs, dy) for layer in (conv_relu_pool, plain))
+        close(found[1][1], expected[1][1])
 
 
 def test_only_float32_and_whole_vectors_of_channels_are_supported() -> None:
