@@ -10,10 +10,10 @@ from catsdogs_jax.planning import report
 from catsdogs_jax.planning.chips import Chip, chip_of
 from catsdogs_jax.planning.costs import Costs, TooLarge, compile_costs
 from catsdogs_jax.planning.decoder import measure_decoder
-from catsdogs_jax.planning.duration import Duration, duration_of
+from catsdogs_jax.planning.duration import Duration, duration_of, features_seconds
 from catsdogs_jax.planning.largest import fits, largest_batch, what_makes_it_fit
 from catsdogs_jax.planning.problem import Problem
-from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.plan import Plan, make_plan
 from catsdogs_jax.training.sharding import Sharding
 from catsdogs_jax.training.topology import absent_tpus
 
@@ -60,12 +60,14 @@ def plan_for_tpus(
     if costs is None or not fits(costs, chip.memory):
         changes = what_makes_it_fit(config, chip.memory, devices // slices, compile_at, until)
         lines += report.changes(changes)
-    # Batches are shared out evenly, to the devices and to the passes of an accumulated gradient.
-    unit = math.lcm(devices, config.train.microbatch or 1)
-    found = largest_batch(config, costs, chip.memory, unit, compile_at, until)
-    lines += report.largest(found, config.data.batch_size)
+    plan = make_plan(config, problem.train)
+    if plan.steps:
+        # Shared out evenly, to the devices and to the passes of an accumulated gradient.
+        unit = math.lcm(devices, config.train.microbatch or 1)
+        found = largest_batch(config, costs, chip.memory, unit, compile_at, until)
+        lines += report.largest(found, config.data.batch_size)
     if costs is not None:
-        lines += _rates(config, problem, sharding, chip, costs, price)
+        lines += _rates(config, problem, plan, sharding, chip, costs, price)
     return lines
 
 
@@ -82,20 +84,21 @@ def _whole_batch(config: Config, devices: int) -> tuple[Config, list[str]]:
 def _rates(
     config: Config,
     problem: Problem,
+    plan: Plan,
     sharding: Sharding,
     chip: Chip,
     costs: Costs,
     price: float | None,
 ) -> list[str]:
     hosts = len({device.process_index for device in sharding.mesh.devices.flat})
-    step = max(costs.train.seconds(chip).values())
     evaluation = max(costs.evaluate.seconds(chip).values())
+    step = max(costs.train.seconds(chip).values())
+    if not plan.steps:
+        step = features_seconds(config, evaluation)
     decoder = measure_decoder(config)
-    spent: Duration = duration_of(
-        config, problem, make_plan(config, problem.train), step, evaluation, decoder, hosts
-    )
+    spent: Duration = duration_of(config, problem, plan, step, evaluation, decoder, hosts)
     return [
-        *report.step("training step", costs.train, chip),
+        *(report.step("training step", costs.train, chip) if plan.steps else report.probe()),
         *report.step("evaluation", costs.evaluate, chip),
         *report.collectives(costs.train, chip),
         *report.pictures(spent, decoder, hosts),

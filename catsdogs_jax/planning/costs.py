@@ -59,7 +59,7 @@ class Costs:
 
     Attributes:
         kept: Bytes on a device by name: parameters, optimizer, average, statistics, batch.
-        train: The training step.
+        train: The training step; the evaluation step where there is none, as before a probe.
         evaluate: The evaluation step.
         checkpoint: Bytes of a checkpoint, all devices together.
     """
@@ -104,16 +104,21 @@ def compile_costs(config: Config, problem: Problem, sharding: Sharding) -> Costs
     with quick_compilation():
         trainer = build_trainer(config, problem.preprocessing(config), sharding, plan, ())
         try:
+            programs = trainer.programs if plan.steps else [trainer.evaluate]
             with ThreadPoolExecutor() as pool:  # The compiler uses one core for each.
-                list(pool.map(lambda step: step.compiled, trainer.programs))
-            return read_costs(trainer)
+                list(pool.map(lambda step: step.compiled, programs))
+            return read_costs(trainer, trains=plan.steps > 0)
         except jax.errors.JaxRuntimeError as error:
             raise _too_large(error) from error
 
 
-def read_costs(trainer: Trainer) -> Costs:
-    """Returns the costs of a trainer's steps."""
+def read_costs(trainer: Trainer, *, trains: bool) -> Costs:
+    """Returns the costs of a trainer's steps; of the evaluation step alone unless it `trains`."""
     state, devices = trainer.abstract_state(), trainer.sharding.device_count
+    evaluate = _step_costs(trainer.evaluate, devices)
+    train = evaluate
+    if trains:
+        train = _all_passes(trainer, _step_costs(trainer.train, devices, _passes(trainer)))
     kept = {
         "parameters": state.params,
         "optimizer": state.optimizer,
@@ -124,8 +129,8 @@ def read_costs(trainer: Trainer) -> Costs:
     whole = sum(_whole_bytes(leaf) for leaf in jax.tree.leaves(state))
     return Costs(
         kept={name: device_bytes(tree) for name, tree in kept.items() if jax.tree.leaves(tree)},
-        train=_all_passes(trainer, _step_costs(trainer.train, devices, _passes(trainer))),
-        evaluate=_step_costs(trainer.evaluate, devices),
+        train=train,
+        evaluate=evaluate,
         checkpoint=whole,
     )
 

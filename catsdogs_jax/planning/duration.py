@@ -14,7 +14,7 @@ class Duration:
 
     Attributes:
         steps: Number of training steps.
-        training: All training steps, input included.
+        training: All training steps, input included; or the features that a probe is fitted to.
         evaluation: All evaluations.
         decoding: Decoding once, before the first step, of pictures that are kept decoded.
         wanted: Pictures a second that the devices could take.
@@ -51,7 +51,7 @@ def duration_of(
         config: The run.
         problem: The size of its data.
         plan: Its length.
-        step: Seconds of a training step with the largest pictures.
+        step: Seconds of a training step with the largest pictures; of a probe, `features_seconds`.
         evaluation: Seconds of an evaluation step.
         decoder: What a host decodes.
         hosts: Hosts that decode.
@@ -65,11 +65,11 @@ def duration_of(
     kept, rate = 3 * decoded <= room, decoder.pictures_per_second * hosts
     input_step = 0.0 if kept else batch / rate
     held = -(-problem.validation // (config.eval.batch_size or batch))
-    evaluations = -(-plan.steps // plan.eval_every)
+    evaluations = max(1, -(-plan.steps // plan.eval_every))
     input_evaluation = 0.0 if kept else problem.validation / rate
     return Duration(
         steps=plan.steps,
-        training=plan.steps * max(step, input_step),
+        training=(plan.steps or problem.train / batch) * max(step, input_step),
         evaluation=evaluations * max(held * evaluation, input_evaluation),
         # Each host keeps all of them: any may be in its share of a batch.
         decoding=pictures / decoder.pictures_per_second if kept else 0.0,
@@ -77,3 +77,16 @@ def duration_of(
         kept=kept,
         waits=input_step > step,
     )
+
+
+def features_seconds(config: Config, evaluation: float) -> float:
+    """Returns the seconds in which a probe has the features of `data.batch_size` pictures.
+
+    Args:
+        config: The run.
+        evaluation: Seconds of an evaluation step, which sees each picture in every view.
+    """
+    views = len(config.eval.zooms) * (2 if config.eval.mirror else 1)
+    batch = config.data.batch_size
+    # Of each picture and of its mirror image.
+    return evaluation * 2 / views * batch / (config.eval.batch_size or batch)

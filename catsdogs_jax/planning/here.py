@@ -9,7 +9,7 @@ from catsdogs_jax.errors import UserError
 from catsdogs_jax.planning import report
 from catsdogs_jax.planning.costs import read_costs
 from catsdogs_jax.planning.decoder import Decoder, measure_decoder
-from catsdogs_jax.planning.duration import Duration, duration_of
+from catsdogs_jax.planning.duration import Duration, duration_of, features_seconds
 from catsdogs_jax.planning.problem import Problem
 from catsdogs_jax.training.fastest import Trial, fastest_trainer
 from catsdogs_jax.training.plan import make_plan
@@ -36,6 +36,12 @@ def plan_for_here(
     Raises:
         UserError: The config cannot be run here, or the budget is too short for one epoch.
     """
+    trains = make_plan(config, problem.train).steps > 0
+    if budget is not None and not trains:
+        raise UserError(
+            "--budget chooses the length of a training, and finetune.depth is probe, which takes "
+            "no step: leave --budget out, or --config.finetune.depth=head_then_all"
+        )
     sharding = make_sharding(config.mesh.devices, config.mesh)
     device = sharding.mesh.devices.flat[0]
     where = f"{sharding.device_count} x {device.device_kind} ({device.platform}), here"
@@ -50,7 +56,7 @@ def plan_for_here(
             f"--config.train.epochs={config.train.epochs:g}",
         )
         chosen = f"budget        {report.minutes(budget)}: {' '.join(flags)}"
-    costs = read_costs(trainer)
+    costs = read_costs(trainer, trains=trains)
     spent = _duration(config, problem, seconds, decoder)
     batch = config.data.batch_size
     return [
@@ -58,6 +64,7 @@ def plan_for_here(
         *report.memory(costs, _room(device)),
         f"training step {seconds * 1e3:.3g} ms measured, {batch / seconds:,.0f} pictures/s "
         f"({trainer.formulation})",
+        *([] if trains else report.probe()),
         *report.collectives(costs.train),
         *report.pictures(spent, decoder, 1),
         *([chosen] if chosen else []),
@@ -127,7 +134,8 @@ def _duration(config: Config, problem: Problem, seconds: float, decoder: Decoder
     share = (config.eval.batch_size or config.data.batch_size) / config.data.batch_size
     evaluation = seconds / 3 * views * area * share
     plan = make_plan(config, problem.train)
-    return duration_of(config, problem, plan, seconds, evaluation, decoder, 1)
+    step = seconds if plan.steps else features_seconds(config, evaluation)
+    return duration_of(config, problem, plan, step, evaluation, decoder, 1)
 
 
 def _room(device: object) -> float:

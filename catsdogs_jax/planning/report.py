@@ -75,6 +75,11 @@ def step(name: str, costs: StepCosts, chip: Chip) -> list[str]:
     ]
 
 
+def probe() -> list[str]:
+    """Returns what stands in place of the training step where none is taken."""
+    return ["training step none: a probe is fitted to one pass over the training pictures"]
+
+
 def collectives(costs: StepCosts, chip: Chip | None = None) -> list[str]:
     """Returns what the devices exchange in a step, and what a TPU's times leave out of it."""
     found = summarized(costs.collectives)
@@ -112,7 +117,8 @@ def length(spent: Duration, config: Config, chips: int, price: float | None, how
     cost = ""
     if price is not None:
         cost = f", cost {price * chips * total / 3600:,.2f} ({chips} x {price:g} an hour)"
-    longest = "" if config.train.epochs is None else f" ({config.train.epochs:g} epochs)"
+    epochs = config.train.epochs if spent.steps else None
+    longest = "" if epochs is None else f" ({epochs:g} epochs)"
     return [
         f"length        {spent.steps:,} steps{longest}, {minutes(total)} {how}{cost}",
         f"              training {minutes(spent.training)}, evaluation "

@@ -13,6 +13,7 @@ import pytest
 
 from catsdogs_jax import plan
 from catsdogs_jax.config import Config
+from catsdogs_jax.config.learning import FinetuneConfig
 from catsdogs_jax.config.reader import config_from_dict, read_config
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.planning import report
@@ -21,7 +22,7 @@ from catsdogs_jax.planning.chips import CHIPS, chip_of
 from catsdogs_jax.planning.collectives import Collective, read_collectives, summarized
 from catsdogs_jax.planning.costs import Costs, StepCosts, TooLarge, compile_costs
 from catsdogs_jax.planning.decoder import Decoder
-from catsdogs_jax.planning.duration import duration_of
+from catsdogs_jax.planning.duration import duration_of, features_seconds
 from catsdogs_jax.planning.here import plan_for_here
 from catsdogs_jax.planning.largest import Largest, largest_batch, what_makes_it_fit
 from catsdogs_jax.planning.problem import Problem, problem_of
@@ -210,6 +211,24 @@ def test_the_slower_of_step_and_input_sets_the_time() -> None:
     assert f"cost {1.2 * 8 * flowing.total / 3600:,.2f}" in cost
 
 
+def test_a_probe_is_planned_without_a_training_step() -> None:
+    probe = dataclasses.replace(
+        config_of(), finetune=FinetuneConfig(weights="a.pth", depth="probe")
+    )
+    course = make_plan(probe, PROBLEM.train)
+    assert course.steps == 0
+    forward = compile_costs(probe, PROBLEM, make_sharding(8)).train.flops
+    assert forward == pytest.approx(SEED_FLOPS, rel=0.1)  # One picture a device.
+    seconds = features_seconds(probe, 0.3)
+    assert seconds == pytest.approx(2 * 0.3)  # An evaluation sees no mirror image here.
+    spent = duration_of(probe, PROBLEM, course, seconds, 0.3, Decoder(1e6, 1e4, 2), 1)
+    assert spent.training == pytest.approx(8000 / 8 * 0.6)
+    assert spent.evaluation == pytest.approx(2000 / 8 * 0.3)
+    assert "0 steps, " in report.length(spent, probe, 8, None, "measured")[0]
+    with pytest.raises(UserError, match="takes no step: leave --budget out"):
+        plan_for_here(probe, PROBLEM, 60.0, None)
+
+
 def test_the_problem_comes_from_flags_else_data_else_an_assumption(tmp_path: Path) -> None:
     config = config_of()
     given = problem_of(config, 1_000_000, 1000)
@@ -270,8 +289,10 @@ def tpu_compiler() -> None:
 @pytest.mark.parametrize("topology", ["v5e:2x4", "v4:2x2x1"])
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_planned_for_tpus(path: Path, topology: str) -> None:
-    text = planned(path, topology)
-    for words in ("fits: ", "pictures compiled and fit", "bound by", "all-reduce", "cost"):
+    text, config = planned(path, topology), read_config(path)
+    trains = make_plan(config, problem_of(config).train).steps > 0
+    alone = ("pictures compiled and fit", "all-reduce") if trains else ("a probe is fitted to",)
+    for words in ("fits: ", "bound by", "cost", *alone):
         assert words in text
 
 
