@@ -18,7 +18,7 @@ from catsdogs_jax.errors import UserError
 PACK_INDEX = "records.json"
 """The file that makes a folder a pack, see `records`."""
 
-_TFDS_INFO = "dataset_info.json"
+TFDS_INFO = "dataset_info.json"
 """The file that TensorFlow Datasets writes beside its shards."""
 
 _FLAT_NAME = re.compile(r"^(?P<label>[^\d\W][\w-]*?)[._-]?\d+$")
@@ -166,7 +166,7 @@ def list_labelled(path: str | Path) -> Listing:
         from catsdogs_jax.data import records
 
         return records.list_pack(path)
-    if (path / _TFDS_INFO).is_file():
+    if (path / TFDS_INFO).is_file():
         from catsdogs_jax.data import records, tfds
 
         return records.list_pack(tfds.index_folder(path))

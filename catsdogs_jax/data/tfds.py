@@ -12,11 +12,11 @@ from typing import Any
 from catsdogs_jax.data.containers import CONTAINERS
 from catsdogs_jax.data.foreign import Shard, Shards, index_once
 from catsdogs_jax.data.places import cache_folder, is_far, make_once
+from catsdogs_jax.data.sources import TFDS_INFO
 from catsdogs_jax.data.tensorflow import tf
 from catsdogs_jax.errors import UserError, first_line
 
 _ENDINGS = ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"))
-_INFO = "dataset_info.json"
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
@@ -56,12 +56,12 @@ def _newest(name: str, below: str) -> str:
     found = [
         path.parent.name
         for path in map(PurePosixPath, tags_below(f"{below}/{wanted}"))
-        if len(path.parts) == 2 and path.name == _INFO and version in ("", path.parent.name)
+        if len(path.parts) == 2 and path.name == TFDS_INFO and version in ("", path.parent.name)
     ]
     if not found:
         raise UserError(
             f"no data set {name!r} is prepared in {below!r} (no {wanted}/{version or 'VERSION'}/"
-            f"{_INFO}): check both names, or prepare it there with TensorFlow Datasets"
+            f"{TFDS_INFO}): check both names, or prepare it there with TensorFlow Datasets"
         )
     newest = max(found, key=lambda version: [int(part) for part in re.findall(r"\d+", version)])
     return f"{below}/{wanted}/{newest}"
@@ -181,7 +181,9 @@ def index_builder(builder: Any, url: str | None = None) -> Path:
         )
     ]
     names = [_safe(label) for label in classes]
-    folder = url or str(Path(builder.data_dir).absolute())
+    folder = url or str(builder.data_dir)
+    if not is_far(folder):
+        folder = str(Path(folder).absolute())
     return index_once(Shards(name, folder, found, names, shards))
 
 
