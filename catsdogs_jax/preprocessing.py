@@ -64,6 +64,10 @@ class Preprocessing:
         mean, std = (jnp.asarray(values).reshape(1, 1, 1, 3) for values in (self.mean, self.std))
         return (scaled - mean) / std
 
+    def seen(self, images: jax.Array) -> jax.Array:
+        """Returns one view of pictures as the model sees it: their centre, normalised."""
+        return self.normalize(self.center(images))
+
     def with_views(self, views: Views) -> "Preprocessing":
         """Returns the same with other views of a picture, whose logits are averaged.
 

@@ -35,6 +35,11 @@ class EvalConfig:
         above=0,
     )
 
+    @property
+    def views(self) -> int:
+        """How many views of a picture the logits are averaged over."""
+        return len(self.zooms) * (2 if self.mirror else 1)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:

@@ -153,16 +153,14 @@ class Network:
 def _logits(
     graphdef: Any, to: Preprocessing, params: Params, statistics: Params, images: jax.Array
 ) -> jax.Array:
-    return merge_model(graphdef, params, statistics)(to.center(to.normalize(images))).astype(
-        jnp.float32
-    )
+    return merge_model(graphdef, params, statistics)(to.seen(images)).astype(jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _features(
     graphdef: Any, to: Preprocessing, params: Params, statistics: Params, images: jax.Array
 ) -> jax.Array:
-    x = to.center(to.normalize(images))
+    x = to.seen(images)
     for _, _, stage in merge_model(graphdef, params, statistics).stages()[:-1]:
         x = stage(x)
     return x.reshape(x.shape[0], -1).astype(jnp.float32)
@@ -180,7 +178,7 @@ def _grad_cam(
     last: int,
 ) -> jax.Array:
     stages = merge_model(graphdef, params, statistics).stages()
-    x = to.center(to.normalize(images))
+    x = to.seen(images)
     for _, _, stage in stages[: last + 1]:
         x = stage(x)
 

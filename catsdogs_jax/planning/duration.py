@@ -86,7 +86,6 @@ def features_seconds(config: Config, evaluation: float) -> float:
         config: The run.
         evaluation: Seconds of an evaluation step, which sees each picture in every view.
     """
-    views = len(config.eval.zooms) * (2 if config.eval.mirror else 1)
     batch = config.data.batch_size
     # Of each picture and of its mirror image.
-    return evaluation * 2 / views * batch / (config.eval.batch_size or batch)
+    return evaluation * 2 / config.eval.views * batch / (config.eval.batch_size or batch)

@@ -129,10 +129,9 @@ def _epochs() -> Iterator[float]:
 
 def _duration(config: Config, problem: Problem, seconds: float, decoder: Decoder) -> Duration:
     # An evaluation step is a forward pass: a third of a training step's operations.
-    views = len(config.eval.zooms) * (2 if config.eval.mirror else 1)
     area = (config.evaluated_size / config.trained_size) ** 2
     share = (config.eval.batch_size or config.data.batch_size) / config.data.batch_size
-    evaluation = seconds / 3 * views * area * share
+    evaluation = seconds / 3 * config.eval.views * area * share
     plan = make_plan(config, problem.train)
     step = seconds if plan.steps else features_seconds(config, evaluation)
     return duration_of(config, problem, plan, step, evaluation, decoder, 1)

@@ -81,7 +81,7 @@ def distance_step(
 
 def embed_step(recipe: EvalRecipe, params: Params, statistics: Params, batch: Batch) -> jax.Array:
     """Returns float32 embeddings [B, features] of length one, of the unmirrored pictures."""
-    images = recipe.preprocessing.center(recipe.preprocessing.normalize(batch["image"]))
+    images = recipe.preprocessing.seen(batch["image"])
     model = merge_model(recipe.graphdef, whole(recipe, params), statistics)
 
     def forward(x: jax.Array) -> jax.Array:

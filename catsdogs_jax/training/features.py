@@ -21,7 +21,7 @@ def feature_step(recipe: EvalRecipe, params: Params, statistics: Params, batch: 
         statistics: Other variables of the model.
         batch: `image` uint8 [B, size, size, 3].
     """
-    images = recipe.preprocessing.center(recipe.preprocessing.normalize(batch["image"]))
+    images = recipe.preprocessing.seen(batch["image"])
     model = merge_model(recipe.graphdef, whole(recipe, params), statistics)
     body = [part for _, _, part in model.stages()][:-1]
 
