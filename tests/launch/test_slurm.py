@@ -81,9 +81,18 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         for daemon in (["slurmctld"], ["slurmd", "-N", host], ["slurmd", "-N", LOST]):
             process = stack.enter_context(subprocess.Popen([*daemon, "-D"]))
-            stack.callback(process.terminate)
+            stack.callback(ended, process)
         wait_until(lambda: "2 idle" in said("sinfo", "--noheader", "--format=%D %T"))
         yield folder
+
+
+def ended(daemon: subprocess.Popen[bytes]) -> None:
+    """Ends a daemon, by force if it does not end by itself."""
+    daemon.terminate()
+    try:
+        daemon.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
 
 
 def said(*command: str) -> str:
