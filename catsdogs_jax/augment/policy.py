@@ -2,8 +2,7 @@
 
 A switch inside `vmap` would compute every operation for every picture. Here a policy draws numbers
 that change nothing unless their operation is chosen: the geometric ones join the one resampling,
-brightness, contrast and saturation the one pass over the colours. Only `Equalize` is left out: it
-needs a histogram of each picture, for all pictures, whichever operation is theirs.
+brightness, contrast and saturation the one pass over the colours.
 """
 
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 
 from catsdogs_jax.augment.affine import Map, after, rotation
 from catsdogs_jax.augment.color import Colors, stacked
-from catsdogs_jax.augment.tone import autocontrast, posterize, sharpen, solarize
+from catsdogs_jax.augment.tone import autocontrast, equalize, posterize, sharpen, solarize
 
 OPERATIONS = (
     "identity",
@@ -29,6 +28,7 @@ OPERATIONS = (
     "posterize",
     "solarize",
     "autocontrast",
+    "equalize",
 )
 
 
@@ -68,6 +68,7 @@ class Adjustments(NamedTuple):
         levels: Of `posterize`.
         threshold: Of `solarize`.
         autocontrast: Whether to.
+        equalize: Whether to.
     """
 
     map: Map
@@ -76,6 +77,7 @@ class Adjustments(NamedTuple):
     levels: jax.Array
     threshold: jax.Array
     autocontrast: jax.Array
+    equalize: jax.Array
 
 
 def trivial_augment(key: jax.Array, strength: float) -> Adjustments:
@@ -131,12 +133,14 @@ def adjustments(
         levels=if_chosen("posterize", jnp.exp2(taken), 1.0),
         threshold=if_chosen("solarize", 255.0 * (1.0 - magnitude), 256.0),
         autocontrast=operation == OPERATIONS.index("autocontrast"),
+        equalize=operation == OPERATIONS.index("equalize"),
     )
 
 
 def apply_tones(image: jax.Array, drawn: Adjustments) -> jax.Array:
     """Carries out what is neither geometry nor `recolor`, on floats [height, width, 3]."""
     image = autocontrast(sharpen(image, drawn.sharpness), drawn.autocontrast)
+    image = equalize(image, drawn.equalize)
     return solarize(posterize(image, drawn.levels), drawn.threshold)
 
 
@@ -156,4 +160,5 @@ def _both(first: Adjustments, second: Adjustments) -> Adjustments:
         levels=jnp.maximum(first.levels, second.levels),
         threshold=jnp.minimum(first.threshold, second.threshold),
         autocontrast=first.autocontrast | second.autocontrast,
+        equalize=first.equalize | second.equalize,
     )

@@ -1,4 +1,4 @@
-"""Sharpness, autocontrast, posterize and solarize: the photometric operations of the policies."""
+"""Sharpness, autocontrast, equalize, posterize, solarize: what policies do to tones."""
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,15 @@ def autocontrast(image: jax.Array, wanted: jax.Array) -> jax.Array:
     return jnp.where(wanted & (high > low), stretched, image)
 
 
+def equalize(image: jax.Array, wanted: jax.Array) -> jax.Array:
+    """Flattens each channel's histogram where `wanted`, as Pillow's `ImageOps.equalize`.
+
+    Fractions are rounded first; a picture that is not wanted keeps them.
+    """
+    levels = jnp.round(jnp.clip(image, 0.0, 255.0)).astype(jnp.int32)
+    return jnp.where(wanted, jax.vmap(_equalized, 2, 2)(levels).astype(image.dtype), image)
+
+
 def posterize(image: jax.Array, levels: jax.Array) -> jax.Array:
     """Rounds values down to multiples of `levels`; 1: unchanged, fractions and all.
 
@@ -38,6 +47,36 @@ def posterize(image: jax.Array, levels: jax.Array) -> jax.Array:
 def solarize(image: jax.Array, threshold: jax.Array) -> jax.Array:
     """Inverts the values from a threshold up, as Pillow's `ImageOps.solarize`; 256: unchanged."""
     return jnp.where(image >= threshold, 255.0 - image, image)
+
+
+def _equalized(levels: jax.Array) -> jax.Array:
+    # Gathers and scatters become loops on TPUs.
+    return jax.lax.platform_dependent(levels, tpu=_by_comparing, default=_by_counting)
+
+
+def _by_counting(levels: jax.Array) -> jax.Array:
+    counts = jnp.zeros((256,), jnp.int32).at[levels.ravel()].add(1)
+    return _flattening(counts)[levels]
+
+
+def _by_comparing(levels: jax.Array) -> jax.Array:
+    of_level = jax.nn.one_hot(levels, 256, dtype=bool)
+    table = _flattening(of_level.sum((0, 1), dtype=jnp.int32))
+    return jnp.where(of_level, jnp.broadcast_to(table, of_level.shape), 0).sum(-1)
+
+
+def _flattening(counts: jax.Array) -> jax.Array:
+    """Returns what a level becomes, [256], given how many pixels have it.
+
+    Pillow's rule: the greatest level that occurs does not count, and where the rest is less than
+    255 pixels nothing changes.
+    """
+    levels = jnp.arange(256)
+    greatest = jnp.where(counts > 0, levels, -1).max()
+    step = jnp.where(levels < greatest, counts, 0).sum() // 255
+    below = jnp.cumsum(counts) - counts
+    table = (below + step // 2) // jnp.maximum(step, 1)
+    return jnp.where(step > 0, jnp.minimum(table, 255), levels)
 
 
 def _of_three(image: jax.Array, axis: int) -> jax.Array:

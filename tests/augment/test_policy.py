@@ -63,6 +63,7 @@ PILLOW: dict[str, tuple[float, Pillow]] = {
     "posterize": (0.5, lambda image: ImageOps.posterize(image, 5)),
     "solarize": (0.4, lambda image: ImageOps.solarize(image, 153)),
     "autocontrast": (0.5, ImageOps.autocontrast),
+    "equalize": (0.5, ImageOps.equalize),
 }
 
 
@@ -84,8 +85,8 @@ def test_a_translation_moves_by_whole_pixels(name: str, axis: int) -> None:
     np.testing.assert_allclose(found[kept], expected[kept], atol=0.01)
 
 
-@pytest.mark.parametrize("name", [n for n in OPERATIONS if n != "autocontrast"])
-def test_nothing_but_solarize_and_autocontrast_acts_at_magnitude_zero(name: str) -> None:
+@pytest.mark.parametrize("name", [n for n in OPERATIONS if n not in ("autocontrast", "equalize")])
+def test_nothing_but_solarize_autocontrast_and_equalize_acts_at_magnitude_zero(name: str) -> None:
     image = NOISE / 1.01  # Fractions stay as well.
     np.testing.assert_allclose(carried_out(operation(name, 0.0), image), image, atol=1e-3)
 
@@ -98,10 +99,11 @@ def test_trivial_augment_draws_every_operation_alike_and_one_at_a_time() -> None
     for found, none in zip(jax.tree.leaves(drawn), jax.tree.leaves(neutral), strict=True):
         differs = np.asarray(found) != np.asarray(none)
         changes += differs.reshape(len(keys), -1).any(axis=1)
-    # Magnitudes near zero round to no change of posterize.
     assert set(changes.tolist()) == {0, 1}
-    assert np.mean(changes == 0) == pytest.approx(1 / 13, abs=0.03)
-    assert np.mean(drawn.autocontrast) == pytest.approx(1 / 13, abs=0.02)
+    # Magnitudes near zero round to no change of posterize.
+    assert np.mean(changes == 0) == pytest.approx(1 / 14, abs=0.03)
+    assert np.mean(drawn.autocontrast) == pytest.approx(1 / 14, abs=0.02)
+    assert np.mean(drawn.equalize) == pytest.approx(1 / 14, abs=0.02)
     turns = np.abs(np.rad2deg(np.arctan2(drawn.map.matrix[:, 1, 0], drawn.map.matrix[:, 0, 0])))
     assert turns.max() > 120
 
