@@ -102,6 +102,12 @@ class TrainConfig:
         0.0, "Weight decay of kernels; decoupled, but for sgd that of the gradient.", minimum=0
     )
     clip_norm: float | None = option(None, "Greatest global norm of the gradient.", above=0)
+    sam_radius: float = option(
+        0.0,
+        "Take the gradient this far uphill (sharpness-aware minimisation), which doubles the work; "
+        "0: where the parameters are.",
+        minimum=0,
+    )
     ema_decay: float = option(
         0.0, "Decay of the average of parameters used to evaluate; 0: none.", minimum=0, below=1
     )

@@ -71,6 +71,7 @@ def make_recipe(
         microbatch=config.train.microbatch or config.data.batch_size,
         devices=sharding.device_count,
         looped=sharding.platform != "cpu",
+        sam_radius=config.train.sam_radius,
         distillation=teacher and teacher.distillation,
         remat=config.train.remat,
         gather=sharding.gathered if sharding.group > 1 else None,

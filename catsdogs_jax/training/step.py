@@ -64,6 +64,7 @@ class Recipe:
         devices: Each gives as many of its pictures to every pass.
         looped: Whether the passes are a loop on the device, compiled once, or unrolled: XLA's CPU
             backend runs convolutions inside loops an order of magnitude slower.
+        sam_radius: How far from the parameters the gradient is taken, see `_uphill`; 0: at them.
         distillation: The teacher, if there is one.
         remat: What the backward pass computes again.
         gather: Brings parameters that are sharded together; none: they are whole.
@@ -82,6 +83,7 @@ class Recipe:
     microbatch: int
     devices: int
     looped: bool
+    sam_radius: float = 0.0
     distillation: Distillation | None = None
     remat: Remat = "none"
     gather: Callable[[Params], Params] | None = None
@@ -113,6 +115,9 @@ def train_step(
     dropout_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
     pictures = (varied, targets, batch["mask"], dropout_keys)
     gradient, statistics, sums = _gradient(recipe, state, teacher, pictures)
+    if recipe.sam_radius:
+        uphill = dataclasses.replace(state, params=_uphill(recipe, state.params, gradient))
+        gradient = _gradient(recipe, uphill, teacher, pictures)[0]
     norm = optax.tree.norm(gradient)
     failed = state.failed | ~(jnp.isfinite(sums.loss) & jnp.isfinite(norm))
 
@@ -252,6 +257,16 @@ def _gradient(
         return jax.lax.scan(lambda sums, part: (add(sums, part), None), zero, parts)[0]
     unrolled = [tuple(value[n] for value in parts) for n in range(passes)]
     return functools.reduce(add, unrolled[1:], one(state.statistics, unrolled[0]))
+
+
+def _uphill(recipe: Recipe, params: Params, gradient: Params) -> Params:
+    """Returns the parameters within `sam_radius` whose loss is the greatest, to first order.
+
+    Source: sharpness-aware minimisation, Foret et al., 2020, https://arxiv.org/abs/2010.01412, here
+    over the whole batch and all parameters.
+    """
+    share = recipe.sam_radius / (optax.tree.norm(gradient) + 1e-12)
+    return jax.tree.map(lambda value, slope: value + share * slope, params, gradient)
 
 
 def _shared_out(values: jax.Array, passes: int, devices: int) -> jax.Array:

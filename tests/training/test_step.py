@@ -128,11 +128,42 @@ def test_a_model_of_one_size_refuses_smaller_pictures_in_training(tiny: Tiny) ->
         tiny(augment={"size": 20})
 
 
-@pytest.mark.parametrize("microbatch", [1, 2, 8])
-def test_micro_batches_do_not_change_the_losses(tiny: Tiny, microbatch: int) -> None:
-    augment = {"flip": True, "zoom": (0.8, 1.2), "mixup": 0.4, "cutmix": 1.0}
-    _, expected = run(trainer_of(tiny(augment=augment, train={"microbatch": 4})), 4)
-    _, found = run(trainer_of(tiny(augment=augment, train={"microbatch": microbatch})), 4)
+def test_a_sharpness_aware_step_takes_the_gradient_uphill_and_the_loss_where_it_is(
+    tiny: Tiny,
+) -> None:
+    small = {"name": "resnet_small", "widths": (4, 8), "depths": (1, 1), "hidden": "unset"}
+    sgd = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 1.0}
+    plain, aware = (
+        trainer_of(tiny(model=small, train={**sgd, "sam_radius": radius})) for radius in (0, 0.3)
+    )
+    batch, first = batch_for(plain), jax.device_get(plain.initialize())
+
+    def step(trainer: Trainer, params: Any) -> tuple[TrainState, Any, dict[str, Any]]:
+        state = dataclasses.replace(trainer.initialize(), params=jax.device_put(params))
+        after, metrics = jax.device_get(trainer.train(state, batch))
+        return after, jax.tree.map(lambda old, new: old - new, params, after.params), metrics
+
+    after, gradient, metrics = step(plain, first.params)
+    length = np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient)))
+    uphill = jax.tree.map(lambda at, slope: at + 0.3 / length * slope, first.params, gradient)
+    _, expected, _ = step(plain, uphill)
+    found_after, found, found_metrics = step(aware, first.params)
+    np.testing.assert_allclose(flat(found), flat(expected), rtol=1e-3, atol=1e-5)
+    assert np.abs(flat(found) - flat(gradient)).max() > 0.01
+    assert found_metrics["loss"] == pytest.approx(metrics["loss"], rel=1e-6)
+    np.testing.assert_allclose(flat(found_after.statistics), flat(after.statistics), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("microbatch", "sam_radius"), [(1, 0.0), (2, 0.0), (8, 0.0), (2, 0.05)])
+def test_micro_batches_do_not_change_the_losses(
+    tiny: Tiny, microbatch: int, sam_radius: float
+) -> None:
+    def losses(microbatch: int) -> list[float]:
+        augment = {"flip": True, "zoom": (0.8, 1.2), "mixup": 0.4, "cutmix": 1.0}
+        train = {"microbatch": microbatch, "sam_radius": sam_radius}
+        return run(trainer_of(tiny(augment=augment, train=train)), 4)[1]
+
+    found, expected = losses(microbatch), losses(4)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
