@@ -1,19 +1,21 @@
 """At which size a trained network sees best: python -m benchmarks.sizes RUN PICTURES.
 
 Measures the best checkpoint of a run on labelled pictures of several sizes, of which it sees the
-whole or the centre (`data.image_size` and `eval.center_crop`). It must be a network that takes any.
+whole or the centre (`data.image_size` and `eval.center_crop`), and at its own without the mirror
+image. It must be a network that takes any size.
 """
 
 import dataclasses
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.harness import arguments, cpu_name
+from benchmarks.harness import OURS, Row, arguments, cpu_name, write
 from catsdogs_jax import load, runtime
 from catsdogs_jax.classifier import Classifier
 from catsdogs_jax.data.dataset import picture_sets
 from catsdogs_jax.data.manifest import Manifest, evaluation_manifest
 from catsdogs_jax.data.sources import list_labelled
+from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.statistics import wilson_interval
 from catsdogs_jax.training.step import EvalRecipe
 from catsdogs_jax.training.trainer import compile_evaluation
@@ -34,18 +36,20 @@ def main() -> None:
     print(f"\n{cpu_name()}; jax {version('jax')}; step {classifier.step}\n")
     print("| eval.center_crop | data.image_size | share of the side | accuracy | 95 % | loss |")
     print("|---|---|---|---|---|---|")
-    own = (classifier.preprocessing.seen_size,)
-    for size in own if flags.quick else _SIZES:
+    own, rows = classifier.preprocessing, []
+    for seen in (own.seen_size,) if flags.quick else _SIZES:
         for share in _SHARES[-1:] if flags.quick else _SHARES:
-            print(_row(classifier, manifest, size, share), flush=True)
+            size = round(seen / share)
+            crop = seen if share < 1 else None
+            to = dataclasses.replace(own, image_size=size, center_crop=crop)
+            rows.append(_row(classifier, manifest, to))
+    if own.mirror:
+        rows.append(_row(classifier, manifest, dataclasses.replace(own, mirror=False)))
+    write(rows, {"jax": version("jax")}, flags)
 
 
-def _row(classifier: Classifier, manifest: Manifest, seen: int, share: float) -> str:
-    """Returns the row of a network that sees `seen` pixels, a share of the side of the picture."""
-    image_size = round(seen / share)
-    to = dataclasses.replace(
-        classifier.preprocessing, image_size=image_size, center_crop=seen if share < 1 else None
-    )
+def _row(classifier: Classifier, manifest: Manifest, to: Preprocessing) -> Row:
+    """Evaluates pictures that are prepared in another way; prints the row, and returns it."""
     recipe = EvalRecipe(classifier.graphdef, to, classifier.batch)
     variables = classifier.params, classifier.statistics
     step = compile_evaluation(recipe, *variables, classifier.batch, classifier.sharding)
@@ -53,10 +57,14 @@ def _row(classifier: Classifier, manifest: Manifest, seen: int, share: float) ->
     (pictures,) = picture_sets(manifest, to).values()
     found = changed.evaluate(pictures)
     low, high = wilson_interval(round(found.accuracy * found.n), found.n)
-    return (
-        f"| {seen} | {image_size} | {seen / image_size:.0%} | {found.accuracy:.1%} of {found.n} | "
-        f"{low:.1%} to {high:.1%} | {found.loss:.3f} |"
+    views = "" if to.mirror == classifier.preprocessing.mirror else ", no mirror image"
+    print(
+        f"| {to.seen_size}{views} | {to.image_size} | {to.seen_size / to.image_size:.0%} | "
+        f"{found.accuracy:.1%} of {found.n} | {low:.1%} to {high:.1%} | {found.loss:.3f} |",
+        flush=True,
     )
+    case = f"{to.seen_size} of {to.image_size} pixels{views}"
+    return Row(case, OURS, 100 * found.accuracy, "%", None, 100 * low, 100 * high, found.n)
 
 
 if __name__ == "__main__":
