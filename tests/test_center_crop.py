@@ -11,11 +11,11 @@ from PIL import Image
 from catsdogs_jax.classifier import load
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import config_from_dict
+from catsdogs_jax.data.dataset import preprocessing_of
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.exporting.bundle import load as load_bundle
 from catsdogs_jax.exporting.write import Options, export_run
 from catsdogs_jax.insight.network import Network
-from catsdogs_jax.planning.problem import Problem
 from catsdogs_jax.task import Task
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.plan import make_plan
@@ -101,6 +101,6 @@ def test_crops_that_cannot_be_are_refused(tiny: Tiny) -> None:
     with pytest.raises(UserError, match=r"eval.center_crop is 20, more than data.image_size 16"):
         tiny(eval={"center_crop": 20})
     fixed = tiny(eval={"center_crop": 12})
-    to = Problem(24, 8, Task("binary", ("a", "b")), "made up").preprocessing(fixed)
+    to = preprocessing_of(fixed, Task("binary", ("a", "b")))
     with pytest.raises(UserError, match=r"eval.center_crop is 12, but seed_cnn takes .* one size"):
         build_trainer(fixed, to, make_sharding(1), make_plan(fixed, 24), ())

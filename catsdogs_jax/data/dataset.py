@@ -15,6 +15,7 @@ from catsdogs_jax.data.scan_shares import check_same_listing
 from catsdogs_jax.data.sources import list_source
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,22 +67,25 @@ def load_dataset(
             f"data.batch_size is {config.data.batch_size}, but there are only {count} training "
             f"pictures: --config.data.batch_size={count} or less"
         )
-    preprocessing = Preprocessing(
-        image_size=config.data.image_size,
-        resize=config.data.resize,
-        task=manifest.task,
-        mirror=config.eval.mirror,
-        zooms=config.eval.zooms,
-        center_crop=config.eval.center_crop,
-        mean=mean,
-        std=std,
-    )
+    preprocessing = dataclasses.replace(preprocessing_of(config, manifest.task), mean=mean, std=std)
     sets, margin = picture_sets(manifest, preprocessing), config.augment.margin
     room = (config.data.cache_mb, config.data.disk_cache_mb)
     with hosts.together():
         kept = keep({**sets, "train": sets["train"].larger(margin)}, *room)
     splits = kept if margin == 1.0 else {**kept, "train": sets["train"]}
     return Dataset(manifest, preprocessing, splits, kept["train"], tuple(leaks))
+
+
+def preprocessing_of(config: Config, task: Task) -> Preprocessing:
+    """Returns how a config says that a picture becomes an input; colours are not normalised."""
+    return Preprocessing(
+        image_size=config.data.image_size,
+        resize=config.data.resize,
+        task=task,
+        mirror=config.eval.mirror,
+        zooms=config.eval.zooms,
+        center_crop=config.eval.center_crop,
+    )
 
 
 def picture_sets(manifest: Manifest, preprocessing: Preprocessing) -> dict[str, PictureSet]:

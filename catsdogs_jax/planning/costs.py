@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from catsdogs_jax.config import Config
+from catsdogs_jax.data.dataset import preprocessing_of
 from catsdogs_jax.models.summary import multiply_adds
 from catsdogs_jax.planning.chips import Chip
 from catsdogs_jax.planning.collectives import Collective, read_collectives
@@ -102,7 +103,7 @@ def compile_costs(config: Config, problem: Problem, sharding: Sharding) -> Costs
     """
     plan = make_plan(config, problem.train)
     with quick_compilation():
-        trainer = build_trainer(config, problem.preprocessing(config), sharding, plan, ())
+        trainer = build_trainer(config, preprocessing_of(config, problem.task), sharding, plan, ())
         try:
             programs = trainer.programs if plan.steps else [trainer.evaluate]
             with ThreadPoolExecutor() as pool:  # The compiler uses one core for each.

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 
 from catsdogs_jax.config import Config
+from catsdogs_jax.data.dataset import preprocessing_of
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.planning import report
 from catsdogs_jax.planning.costs import read_costs
@@ -76,7 +77,9 @@ def plan_for_here(
 def _timed(config: Config, problem: Problem, sharding: Sharding) -> tuple[Trainer, float]:
     """Returns a trainer and the seconds of its step on the devices."""
     plan = make_plan(config, problem.train)
-    trainer = fastest_trainer(config, problem.preprocessing(config), sharding, plan, (), None)
+    trainer = fastest_trainer(
+        config, preprocessing_of(config, problem.task), sharding, plan, (), None
+    )
     trial = Trial(trainer)
     for _ in range(_TIMED):
         trial.step()

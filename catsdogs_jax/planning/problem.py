@@ -6,7 +6,6 @@ from catsdogs_jax.config import Config
 from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.data.sources import list_source
 from catsdogs_jax.errors import UserError
-from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Kind, Task
 
 _ASSUMED_PICTURES, _ASSUMED_CLASSES = 10_000, 2
@@ -27,17 +26,6 @@ class Problem:
     validation: int
     task: Task
     source: str
-
-    def preprocessing(self, config: Config) -> Preprocessing:
-        """Returns how a picture becomes an input in a run with this config."""
-        return Preprocessing(
-            image_size=config.data.image_size,
-            resize=config.data.resize,
-            task=self.task,
-            mirror=config.eval.mirror,
-            zooms=config.eval.zooms,
-            center_crop=config.eval.center_crop,
-        )
 
 
 def problem_of(config: Config, pictures: int | None = None, classes: int | None = None) -> Problem:
