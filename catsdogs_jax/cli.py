@@ -22,9 +22,27 @@ class _Signalled(BaseException):
         self.number = number
 
 
+_ON_A_DISK = ("workdir", "out", "pack")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses URLs where a folder or file is meant: "gs://a" would become a folder "gs:" here."""
+
+    def parse_known_args(self, *args: Any, **options: Any) -> Any:
+        flags, others = super().parse_known_args(*args, **options)
+        for name in _ON_A_DISK:
+            value = getattr(flags, name, None)
+            if value is not None and "://" in str(value):
+                raise UserError(
+                    f"--{name} is {value!r}, a URL, but must be a path: mount the bucket, as by "
+                    "gcsfuse (docs/launch.md), and give a path below that"
+                )
+        return flags, others
+
+
 def parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
     """Returns an argument parser whose help shows an example."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog=f"python -m catsdogs_jax.{name}",
         description=description,
         epilog=f"example:\n  {example}",

@@ -2,8 +2,10 @@
 
 import argparse
 import errno
+import importlib
 import signal
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -48,6 +50,22 @@ def test_an_error_of_the_system_is_one_line_with_the_mend(
     assert run(monkeypatch, full) == 2
     expected = "error: 'runs/a/result.json': No space left on device: make room, and give"
     assert capsys.readouterr().err.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [("train", "workdir"), ("evaluate", "out"), ("check", "pack"), ("predict", "out")],
+)
+def test_a_url_for_what_is_written_is_refused_and_makes_no_folder_of_that_name(
+    command: str, flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    needed = {"train": ["--config=c.py"], "predict": ["--workdir=r", "a.jpg"], "check": ["pets"]}
+    argv = needed.get(command, ["--workdir=r", "--data=d"])
+    main = importlib.import_module(f"catsdogs_jax.{command}").main
+    with pytest.raises(UserError, match=f"--{flag} is 'gs://b/runs', a URL.*mount the bucket"):
+        main([*argv, f"--{flag}=gs://b/runs"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bug_of_ours_keeps_its_traceback() -> None:
