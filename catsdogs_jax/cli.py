@@ -26,13 +26,17 @@ _ON_A_DISK = ("workdir", "out", "pack")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses URLs where a folder or file is meant: "gs://a" would become a folder "gs:" here."""
+    """Knows what is a path: "~/a" is below home, as no shell says behind an equals sign.
+
+    A URL is refused: "gs://a" would become a folder "gs:" here.
+    """
 
     def parse_known_args(self, *args: Any, **options: Any) -> Any:
         flags, others = super().parse_known_args(*args, **options)
-        for name in _ON_A_DISK:
-            value = getattr(flags, name, None)
-            if value is not None and "://" in str(value):
+        for name, value in vars(flags).items():
+            if isinstance(value, str) and value.startswith("~/"):
+                setattr(flags, name, os.path.expanduser(value))
+            if name in _ON_A_DISK and "://" in str(value):
                 raise UserError(
                     f"--{name} is {value!r}, a URL, but must be a path: mount the bucket, as by "
                     "gcsfuse (docs/launch.md), and give a path below that"

@@ -68,6 +68,13 @@ def test_a_url_for_what_is_written_is_refused_and_makes_no_folder_of_that_name(
     assert not list(tmp_path.iterdir())
 
 
+def test_home_is_known_behind_an_equals_sign_too() -> None:
+    made = cli.parser("train", "", "")
+    made.add_argument("--workdir")
+    assert made.parse_args(["--workdir=~/runs"]).workdir == str(Path.home() / "runs")
+    assert made.parse_args([]).workdir is None
+
+
 def test_a_bug_of_ours_keeps_its_traceback() -> None:
     def main(_: object) -> None:
         raise OSError("odd")

@@ -29,8 +29,6 @@ _BOUNDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
     "below": (operator.lt, "below"),
 }
 
-"""Optimizers that have an option."""
-
 
 def read_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Config:
     """Reads a config file and returns the complete, checked config.
@@ -215,7 +213,8 @@ def _parse(text: str, annotation: Any, key: str) -> Any:
     if text.lower() in ("none", "null") and type(None) in options:
         return None
     if str in options or any(typing.get_origin(o) is typing.Literal for o in options):
-        return text
+        # No shell does so behind an equals sign.
+        return os.path.expanduser(text) if text.startswith("~/") else text
     if bool in options and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if any(typing.get_origin(o) is tuple for o in options):

@@ -58,6 +58,8 @@ def test_a_config_survives_json(tmp_path: Path) -> None:
         ("train.betas", "0.9,0.99", (0.9, 0.99)),
         ("train.betas", "none", None),
         ("data.resize", "crop", "crop"),
+        ("data.dir", "~/pets", str(Path.home() / "pets")),
+        ("data.dir", "pets~", "pets~"),
     ],
 )
 def test_an_override_is_read_by_the_type_of_its_key(
