@@ -97,7 +97,9 @@ def parser() -> argparse.ArgumentParser:
         "python -m catsdogs_jax.find_lr --config configs/seed_cnn.py "
         "--config.data.dir=my_pictures --out learning_rate.png",
     )
-    made.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
+    made.add_argument(
+        "--config", required=True, metavar="FILE", help="a file, or a name as finetune"
+    )
     where = made.add_mutually_exclusive_group()
     where.add_argument("--out", metavar="PNG", help="the plot [learning_rate.png]")
     where.add_argument("--workdir", metavar="RUN", help="a run folder, whose plots/ it goes to")

@@ -57,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
         "Say what a run needs and costs before it begins: memory, time, exchanges, input.",
         "python -m catsdogs_jax.plan --config configs/seed_cnn.py --topology v5e:2x4 --price 1.2",
     )
-    made.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
+    made.add_argument(
+        "--config", required=True, metavar="FILE", help="a file, or a name as finetune"
+    )
     made.add_argument(
         "--topology", required=True, metavar="T", help="local, or KIND:SHAPE such as v5e:2x4"
     )

@@ -129,7 +129,9 @@ def parser() -> argparse.ArgumentParser:
         "python -m catsdogs_jax.train --config configs/finetune.py "
         "--config.data.dir=my_pictures --workdir runs/mine",
     )
-    made.add_argument("--config", required=True, metavar="FILE", help="a file of configs/")
+    made.add_argument(
+        "--config", required=True, metavar="FILE", help="a file, or a name as finetune"
+    )
     made.add_argument("--workdir", metavar="DIR", help="the run folder [runs/NAME of the config]")
     cli.add_require(made)
     hosts.add_flags(made)

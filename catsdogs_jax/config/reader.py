@@ -20,6 +20,7 @@ import ml_collections
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.checks import check_together
+from catsdogs_jax.config.shipped import config_file
 from catsdogs_jax.errors import UserError, nearest
 
 _BOUNDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
@@ -34,14 +35,15 @@ def read_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | Non
     """Reads a config file and returns the complete, checked config.
 
     Args:
-        path: A Python file with `get_config() -> ml_collections.ConfigDict`.
+        path: A Python file with `get_config() -> ml_collections.ConfigDict`, or the name of a
+            config that comes with the package, see `shipped.config_file`.
         overrides: Dotted keys and their values as typed, for example
             `{"data.batch_size": "64"}`.
 
     Raises:
         UserError: The file cannot be read, or a key, type or value is not allowed.
     """
-    tree = _call_get_config(Path(path))
+    tree = _call_get_config(config_file(path))
     if overrides and overrides.get("train.budget"):
         _drop_length(tree)  # A budget takes the place of the file's steps or epochs.
     for key, text in (overrides or {}).items():
@@ -142,9 +144,6 @@ def describe_options() -> str:
 
 
 def _call_get_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        siblings = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise UserError(f"no config file {str(path)!r}.{nearest(str(path), siblings)}")
     spec = importlib.util.spec_from_file_location("catsdogs_jax_run_config", path)
     if spec is None or spec.loader is None:
         raise UserError(f"config file {str(path)!r} is not a Python file (.py)")
