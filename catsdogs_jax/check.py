@@ -8,7 +8,8 @@ from pathlib import Path
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.augment_sheet import PICTURES, VARIATIONS, draw_augmentation
 from catsdogs_jax.config.reader import read_config
-from catsdogs_jax.data.sources import here, list_labelled
+from catsdogs_jax.data.places import is_far
+from catsdogs_jax.data.sources import here, list_folder, list_labelled
 from catsdogs_jax.errors import UserError
 
 _QUARANTINED_SHOWN = 10
@@ -58,14 +59,14 @@ def pack_pictures(pictures: str, flags: argparse.Namespace) -> None:
         raise UserError("--shards and --workers must be at least 1, and --pack-size at least 8")
     squares = Squares(flags.pack_size, flags.pack_resize) if decoded else None
     options = PackOptions(flags.pack_format, flags.shards, squares, flags.workers)
-    out = Path(flags.pack)
-    crew = None
+    listing, crew = None, None
     if flags.beam is not None:
         from catsdogs_jax.data.pack_beam import BeamCrew
 
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        crew = BeamCrew(shlex.split(flags.beam), out.absolute().parent)
-    index = pack(list_labelled(pictures), out, options, crew)
+        crew = BeamCrew(shlex.split(flags.beam), flags.pack)
+        if is_far(pictures):  # Its workers read there, so that nothing is copied to here.
+            listing = list_folder(here(pictures, stream=True), asked=pictures)
+    index = pack(listing or list_labelled(pictures), flags.pack, options, crew)
     for split, found in index["splits"].items():
         classes = ", ".join(f"{name} {count:,}" for name, count in found["classes"].items())
         print(f"{split}: {found['pictures']:,} pictures ({classes})")
@@ -79,7 +80,9 @@ def pack_pictures(pictures: str, flags: argparse.Namespace) -> None:
 
 def _add_pack_flags(made: argparse.ArgumentParser) -> None:
     group = made.add_argument_group("records, see docs/records.md")
-    group.add_argument("--pack", metavar="OUT", help="write the pictures into records, only that")
+    group.add_argument(
+        "--pack", metavar="OUT", help="write the pictures into records, in a folder or at a URL"
+    )
     group.add_argument(
         "--pack-format",
         choices=("array_record", "tfrecord"),

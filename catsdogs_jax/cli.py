@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from catsdogs_jax.errors import Interrupted, UserError, explained
+from catsdogs_jax.errors import Interrupted, UserError, check_path, explained
 from catsdogs_jax.signals import Handlers, act_at_once
 
 
@@ -22,25 +22,19 @@ class _Signalled(BaseException):
         self.number = number
 
 
-_ON_A_DISK = ("workdir", "out", "pack")
+_ON_A_DISK = ("workdir", "out")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Knows what is a path: "~/a" is below home, as no shell says behind an equals sign.
-
-    A URL is refused: "gs://a" would become a folder "gs:" here.
-    """
+    """Knows what is a path: "~/a" is below home, as no shell says behind an equals sign."""
 
     def parse_known_args(self, *args: Any, **options: Any) -> Any:
         flags, others = super().parse_known_args(*args, **options)
         for name, value in vars(flags).items():
             if isinstance(value, str) and value.startswith("~/"):
                 setattr(flags, name, os.path.expanduser(value))
-            if name in _ON_A_DISK and "://" in str(value):
-                raise UserError(
-                    f"--{name} is {value!r}, a URL, but must be a path: mount the bucket, as by "
-                    "gcsfuse (docs/launch.md), and give a path below that"
-                )
+            if name in _ON_A_DISK:
+                check_path(f"--{name}", str(value))
         return flags, others
 
 

@@ -58,6 +58,19 @@ def nearest(word: str, allowed: list[str]) -> str:
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
+def check_path(name: str, value: str) -> None:
+    """Refuses a URL where a path is meant: "gs://a" would become a folder "gs:" here.
+
+    Raises:
+        UserError: It is one.
+    """
+    if "://" in value:
+        raise UserError(
+            f"{name} is {value!r}, a URL, but must be a path: mount the bucket, as by gcsfuse "
+            "(docs/launch.md), and give a path below that"
+        )
+
+
 def first_line(error: Exception) -> str:
     """Returns what another package's error says, in one line of at most 200 characters."""
     lines = str(error).splitlines() or [type(error).__name__]

@@ -9,6 +9,7 @@ from catsdogs_jax import cli, hosts, runtime
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import describe_options, read_config
 from catsdogs_jax.data.dataset import Dataset, load_dataset
+from catsdogs_jax.errors import check_path
 from catsdogs_jax.models import input_spec
 from catsdogs_jax.pretrained import read_weights
 from catsdogs_jax.result import Result, conclude
@@ -52,6 +53,7 @@ def train_and_evaluate(
         Interrupted: The run was asked to stop, and has saved.
     """
     start = time.perf_counter()
+    check_path("workdir", str(workdir))
     folder = RunFolder(Path(workdir))
     sharding = make_sharding(config.mesh.devices, config.mesh)
     with hosts.together():

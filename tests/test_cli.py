@@ -11,7 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from catsdogs_jax import cli
+from catsdogs_jax import cli, train_and_evaluate
+from catsdogs_jax.config import Config
 from catsdogs_jax.errors import Interrupted, UserError
 
 
@@ -54,7 +55,7 @@ def test_an_error_of_the_system_is_one_line_with_the_mend(
 
 @pytest.mark.parametrize(
     ("command", "flag"),
-    [("train", "workdir"), ("evaluate", "out"), ("check", "pack"), ("predict", "out")],
+    [("train", "workdir"), ("evaluate", "out"), ("check", "out"), ("predict", "out")],
 )
 def test_a_url_for_what_is_written_is_refused_and_makes_no_folder_of_that_name(
     command: str, flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -65,6 +66,8 @@ def test_a_url_for_what_is_written_is_refused_and_makes_no_folder_of_that_name(
     main = importlib.import_module(f"catsdogs_jax.{command}").main
     with pytest.raises(UserError, match=f"--{flag} is 'gs://b/runs', a URL.*mount the bucket"):
         main([*argv, f"--{flag}=gs://b/runs"])
+    with pytest.raises(UserError, match="workdir is 'gs://b/runs', a URL"):
+        train_and_evaluate(Config(), "gs://b/runs")
     assert not list(tmp_path.iterdir())
 
 

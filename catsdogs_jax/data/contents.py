@@ -6,10 +6,10 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath
 
 from catsdogs_jax.cores import REQUESTS
-from catsdogs_jax.data.places import origin_of, store_of
+from catsdogs_jax.data.places import origin_of, store_of, stored_at
 from catsdogs_jax.data.records import pack_at
 from catsdogs_jax.errors import UserError
 
@@ -47,11 +47,6 @@ def far(root: Path) -> bool:
     """Whether each picture is a request to a store, for whose answer a thread waits."""
     pack = pack_at(root)
     return pack.far if pack is not None else _store_at(root) is not None
-
-
-def stored_at(store: str, file: str) -> str:
-    """Returns the URL of a file for which there is a stand-in, however its path is spelled."""
-    return f"{store}/{PurePosixPath(file)}"
 
 
 def read_stored(url: str) -> bytes:

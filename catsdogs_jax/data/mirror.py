@@ -57,6 +57,13 @@ def stood_in(url: str) -> Path:
     return _kept_alike(url.rstrip("/"), _STAND_INS, _stand_in)
 
 
+def size_in_store(stand_in: Path) -> int:
+    """Returns the bytes of the file that something of `stood_in` stands for; 0: not known."""
+    # What `tags_below` tells of a file begins with its size.
+    size = stand_in.read_text(encoding="utf-8").partition(" ")[0]
+    return int(size) if size.isdigit() else 0
+
+
 _Tags = Mapping[str, str]
 
 

@@ -1,15 +1,13 @@
-"""Packs pictures into shards: a pack appears under its name when it is whole, in one step."""
+"""Packs pictures into shards."""
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import itertools
 import json
 import math
 import multiprocessing
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,10 +19,11 @@ from catsdogs_jax.cores import cores
 from catsdogs_jax.data.containers import Container
 from catsdogs_jax.data.listing import Listing
 from catsdogs_jax.data.manifest import ScannedListing, scan_listing
+from catsdogs_jax.data.pack_place import place_of
 from catsdogs_jax.data.pack_rows import Rows, rows_by_split
 from catsdogs_jax.data.pictures import Scanned
-from catsdogs_jax.data.places import origin_of
-from catsdogs_jax.data.records import FORMAT, INDEX, VERSION, read_index
+from catsdogs_jax.data.places import is_far, origin_of, store_of
+from catsdogs_jax.data.records import FORMAT, INDEX, VERSION
 from catsdogs_jax.data.scan_shares import scan_in_shares
 from catsdogs_jax.data.shards import Job, Squares, prepare_worker, write_shard
 from catsdogs_jax.errors import UserError
@@ -33,7 +32,6 @@ SHARD_BYTES = 256 * 2**20
 """Bytes of files in a shard, if the number of shards is not given."""
 
 _UNSPLIT = "all"
-_LOCK, _PLAN = ".lock", ".plan"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,18 +101,17 @@ class LocalCrew:
 
 
 def pack(
-    listing: Listing, out: Path, options: PackOptions, crew: Crew | None = None
+    listing: Listing, out: str | Path, options: PackOptions, crew: Crew | None = None
 ) -> Mapping[str, Any]:
     """Packs every usable picture of a listing into shards.
 
-    The shards are made in `.NAME.packing` beside `out`, which is renamed at the end. The same call
-    after a kill keeps the shards that are whole. Splits are those of the source; what it does not
-    split is not split here either, so that a run from the pack holds out the same pictures as one
-    from the folder.
+    The same call after a kill keeps the shards that are whole, see `pack_place`. Splits are those
+    of the source; what it does not split is not split here either, so that a run from the pack
+    holds out the same pictures as one from the folder.
 
     Args:
         listing: The pictures.
-        out: The folder to make.
+        out: The folder to make, or the URL of one.
         options: How.
         crew: Who scans and writes; none: processes on this machine.
 
@@ -129,32 +126,20 @@ def pack(
         raise UserError(
             f"{origin_of(listing.root)!r} is a pack: pack the folder that it was made of"
         )
-    if out.absolute().is_relative_to(listing.root.absolute()):
+    if not is_far(str(out)) and Path(out).absolute().is_relative_to(listing.root.absolute()):
         raise UserError(f"--pack {out} is inside {listing.root}: choose a folder beside it")
     crew = crew or LocalCrew(options.workers)
     scanned = scan_listing(listing, crew.scan)
     classes = scanned.examples.column("labels").used()
     rows = rows_by_split(scanned)
     plan = _digest([VERSION, dataclasses.astuple(dataclasses.replace(options, workers=None))], rows)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        return _same_pack(out, plan)
-    draft = out.absolute().parent / f".{out.name}.packing"
-    with _only_one(draft):
-        if not (draft / _PLAN).is_file() or (draft / _PLAN).read_text() != plan:
-            _empty(draft)
-            (draft / _PLAN).write_text(plan)
-        for path in draft.glob(".*.draft"):  # Of a call that was killed.
-            path.unlink()
-        jobs = list(_jobs(listing.root, draft, rows, classes, options))
-        facts = crew.write(jobs)
+    place = place_of(out)
+    if (found := place.finished(plan)) is not None:
+        return found
+    with place.making(plan) as draft:
+        facts = crew.write(list(_jobs(listing.root, draft, rows, classes, options)))
         index = _index(listing, scanned, options, classes, rows, facts, plan)
-        text = json.dumps(index, indent=1) + "\n"
-        kept = {name for shard in facts for name in (shard["file"], shard["table"])}
-        for path in draft.iterdir():
-            if path.name not in kept:
-                path.unlink()
-        (draft / INDEX).write_text(text, encoding="utf-8")
-        draft.rename(out)
+        place.finish(draft, facts, json.dumps(index, indent=1) + "\n")
     return index
 
 
@@ -170,54 +155,32 @@ def _digest(settings: Sequence[Any], rows: Mapping[str, Rows]) -> str:
     return digest.hexdigest()
 
 
-def _same_pack(out: Path, plan: str) -> Mapping[str, Any]:
-    if not (out / INDEX).is_file() or read_index(out).get("plan") != plan:
-        raise UserError(
-            f"{str(out)!r} exists and holds something else, or was packed otherwise: choose "
-            "another folder, or remove it"
-        )
-    return read_index(out)
-
-
-@contextlib.contextmanager
-def _only_one(draft: Path) -> Iterator[None]:
-    draft.mkdir(parents=True, exist_ok=True)
-    with (draft / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"another process packs into {str(draft)!r}: wait for it, or stop it"
-            ) from error
-        yield
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != _LOCK:
-            path.unlink()
-
-
 def _jobs(
     root: Path, draft: Path, rows: Mapping[str, Rows], classes: Sequence[str], options: PackOptions
 ) -> Iterator[Job]:
+    source = store_of(root) or root
     for split, members in rows.items():
         count = options.shards or math.ceil(_bytes_of(root, members) / SHARD_BYTES)
         count = min(max(count, 1), len(members))
         for number in range(count):
             name = f"{split or _UNSPLIT}-{number:05d}-of-{count:05d}.{options.container}"
             part = members[number * len(members) // count : (number + 1) * len(members) // count]
-            yield Job(root, draft, name, options.container, options.squares, classes, part)
+            yield Job(source, draft, name, options.container, options.squares, classes, part)
 
 
 def _bytes_of(root: Path, rows: Rows) -> int:
+    size = _size
+    if store_of(root) is not None:
+        from catsdogs_jax.data.mirror import size_in_store as size  # fsspec is slow to import.
     total = 0
     for file in rows.files:
         with contextlib.suppress(OSError):  # It is told of when it is packed.
-            total += os.stat(root / file).st_size
+            total += size(root / file)
     return total
+
+
+def _size(path: Path) -> int:
+    return os.stat(path).st_size
 
 
 def _index(

@@ -1,11 +1,13 @@
 """Packs by Apache Beam, on many machines: a block of files, or a shard, is an element.
 
-The engine of TFDS too. Workers see the pictures and the pack under the same paths, on a disk that
-all share: they read there what to do, and leave there what they made. An element says only where,
-so that the pipeline, which runners limit to some megabytes, does not grow with the pictures. Which
-runner, and where, is said by Beam's own options (https://beam.apache.org/documentation/runners/).
+The engine of TFDS too. Workers find what to do in a folder that all see under the same name, and
+leave there what they made: on a disk that all share, or below a URL, where pictures and pack are
+then too. An element says only where, so that the pipeline, which runners limit to some megabytes,
+does not grow with the pictures. Which runner, and where, is said by Beam's own options
+(https://beam.apache.org/documentation/runners/).
 """
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -17,8 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from catsdogs_jax.data.exchange import get, put
+from catsdogs_jax.data.pack_place import PACKING
 from catsdogs_jax.data.pictures import Scanned
-from catsdogs_jax.data.scan import scan_files
+from catsdogs_jax.data.places import is_far, store_of, stored_at
+from catsdogs_jax.data.scan import scan_files, scan_stored
 from catsdogs_jax.data.scan_shares import packed, unpacked
 from catsdogs_jax.data.shards import Job, write_shard
 from catsdogs_jax.errors import UserError
@@ -37,20 +42,24 @@ class BeamCrew:
 
     Args:
         options: Options of Beam, as `--runner=FlinkRunner`; none: on this machine.
-        shared: A folder that every worker sees, on the disk of the pack.
+        out: Where the pack goes: a path that every worker sees, or a URL.
 
     Raises:
         UserError: Beam is not installed.
     """
 
-    def __init__(self, options: Sequence[str], shared: Path):
+    def __init__(self, options: Sequence[str], out: str | Path):
         try:
             self._beam = importlib.import_module("apache_beam")
         except ImportError as error:
             raise UserError(
                 "--beam needs Apache Beam: pip install 'catsdogs-jax[beam,records]'"
             ) from error
-        self._options, self._shared = list(options), shared
+        self._options = list(options)
+        self._url = str(out).rstrip("/") if is_far(str(out)) else None
+        self._shared = Path(out).absolute().parent
+        if self._url is None:
+            self._shared.mkdir(parents=True, exist_ok=True)
 
     def scan(self, root: Path, files: Sequence[str]) -> Iterator[Scanned | str]:
         """Yields what is found in each file, in order.
@@ -58,11 +67,15 @@ class BeamCrew:
         Raises:
             UserError: The pipeline failed.
         """
-        with tempfile.TemporaryDirectory(dir=self._shared, prefix=".scan-") as folder:
-            blocks = list(_store_blocks(Path(folder) / _NAMES, files))
-            self._run(blocks, functools.partial(_scan_block, str(root.absolute()), folder))
-            for start, _ in blocks:
-                yield from unpacked((Path(folder) / str(start)).read_bytes())
+        source = store_of(root) or str(root.absolute())
+        near = None if self._url else self._shared
+        with tempfile.TemporaryDirectory(dir=near, prefix=".scan-") as folder:
+            names = Path(folder) / _NAMES
+            blocks = list(_store_blocks(names, files))
+            with _seen_by_all(names, self._url) as place:
+                self._run(blocks, functools.partial(_scan_block, source, place))
+                for start, _ in blocks:
+                    yield from unpacked(get(f"{place}/{start}"))
 
     def write(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         """Writes shards; returns what the index says of each.
@@ -70,8 +83,9 @@ class BeamCrew:
         Raises:
             UserError: A picture has changed, or the pipeline failed.
         """
-        self._run([_store_rows(job) for job in jobs], _write_stored)
-        return [json.loads(job.facts.read_text(encoding="utf-8")) for job in jobs]
+        place = f"{self._url}/{PACKING}" if self._url else None
+        self._run([_store_rows(job, place) for job in jobs], functools.partial(_write, self._url))
+        return [json.loads(get(_facts(job, place))) for job in jobs]
 
     def _run(self, elements: Sequence[Any], work: Callable[[Any], object]) -> None:
         beam = self._beam
@@ -95,36 +109,81 @@ def _store_blocks(path: Path, files: Sequence[str]) -> Iterator[tuple[int, int]]
             stream.write(block)
 
 
-def _scan_block(root: str, folder: str, block: tuple[int, int]) -> None:
+@contextlib.contextmanager
+def _seen_by_all(names: Path, url: str | None) -> Iterator[str]:
+    """Gives the folder that workers read the names from: that of the file, or one beside a URL."""
+    if url is None:
+        yield str(names.parent)
+        return
+    from catsdogs_jax.data.remote import remove_url  # fsspec is slow to import.
+
+    place = f"{url}.scan-{uuid.uuid4().hex}"
+    _upload(names, f"{place}/{_NAMES}")
+    try:
+        yield place
+    finally:
+        remove_url(place)
+
+
+def _upload(path: Path, url: str) -> None:
+    from catsdogs_jax.data.remote import upload
+
+    upload(path, url)
+
+
+def _scan_block(root: str, place: str, block: tuple[int, int]) -> None:
     start, size = block
-    with (Path(folder) / _NAMES).open("rb") as stream:
-        stream.seek(start)
-        files = json.loads(stream.read(size))
-    results = packed(scan_files(Path(root) / file for file in files))
-    # Renamed, and of a name of its own, as a runner may do the same element twice at once.
-    draft = Path(folder) / f".{start}.{uuid.uuid4().hex}"
-    draft.write_bytes(results)
-    draft.replace(Path(folder) / str(start))
+    files = json.loads(get(f"{place}/{_NAMES}", start, start + size))
+    if is_far(root):
+        found = scan_stored(stored_at(root, file) for file in files)
+    else:
+        found = scan_files(Path(root) / file for file in files)
+    put(f"{place}/{start}", packed(found))
 
 
-def _rows_file(job: Job) -> Path:
-    return job.folder / f".{job.name}.rows.jsonl"
+def _rows(job: Job, place: str | None) -> str:
+    return f"{place or job.folder}/.{job.name}.rows.jsonl"
 
 
-def _store_rows(job: Job) -> tuple[Job, int]:
+def _facts(job: Job, place: str | None) -> str:
+    return f"{place}/{job.facts.name}" if place else str(job.facts)
+
+
+def _store_rows(job: Job, place: str | None) -> tuple[Job, int]:
     """Writes classes and rows of a shard beside it; returns the job without them, and how many."""
-    path = _rows_file(job)
+    path = Path(_rows(job, None))
     draft = path.with_suffix(".draft")
     with draft.open("w", encoding="ascii") as stream:
         stream.writelines(json.dumps(line) + "\n" for line in (list(job.classes), *job.rows))
     draft.replace(path)  # Workers of a call that was killed may still read the one before.
+    if place:
+        _upload(path, _rows(job, place))
+        path.unlink()
     return dataclasses.replace(job, classes=(), rows=()), len(job.rows)
 
 
-def _write_stored(stored: tuple[Job, int]) -> None:
+def _write(url: str | None, stored: tuple[Job, int]) -> None:
     job, count = stored
-    with _rows_file(job).open(encoding="ascii") as stream:
-        classes, *rows = map(json.loads, stream)
+    place = f"{url}/{PACKING}" if url else None
+    classes, *rows = map(json.loads, get(_rows(job, place)).splitlines())
     if len(rows) != count:
-        raise UserError(f"{str(_rows_file(job))!r} is cut short: give the same command again")
-    write_shard(dataclasses.replace(job, classes=classes, rows=rows))
+        raise UserError(f"{_rows(job, place)!r} is cut short: give the same command again")
+    job = dataclasses.replace(job, classes=classes, rows=rows)
+    if url is None:
+        write_shard(job)
+    elif not _is_there(url, job):
+        with tempfile.TemporaryDirectory() as folder:
+            here = dataclasses.replace(job, folder=Path(folder))
+            write_shard(here)
+            for name in (job.name, job.table):
+                _upload(here.folder / name, f"{url}/{name}")
+            _upload(here.facts, _facts(job, place))  # Last, as it says that both are there.
+
+
+def _is_there(url: str, job: Job) -> bool:
+    """Whether an earlier call of this plan has uploaded a shard."""
+    try:
+        get(_facts(job, f"{url}/{PACKING}"))
+    except FileNotFoundError:
+        return False
+    return True

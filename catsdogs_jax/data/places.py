@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from catsdogs_jax.errors import UserError
@@ -72,6 +72,11 @@ def store_of(folder: Path) -> str | None:
             f"{str(path)!r} if the pictures are in the folder"
         )
     return url
+
+
+def stored_at(store: str, file: str) -> str:
+    """Returns the URL of a file for which there is a stand-in, however its path is spelled."""
+    return f"{store}/{PurePosixPath(file)}"
 
 
 def origin_of(path: Path) -> str:

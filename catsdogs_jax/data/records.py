@@ -105,10 +105,19 @@ def read_index(root: Path) -> Mapping[str, Any]:
             else f"no {INDEX} in {str(root)!r}: make a pack with python -m catsdogs_jax.check "
             "FOLDER --pack DIR"
         )
-    return _parse(path.read_bytes(), str(path))
+    return parse_index(path.read_bytes(), str(path))
 
 
-def _parse(text: bytes, where: str) -> Mapping[str, Any]:
+def parse_index(text: bytes, where: str) -> Mapping[str, Any]:
+    """Reads the text of an index.
+
+    Args:
+        text: Of `records.json`.
+        where: What it is called in messages.
+
+    Raises:
+        UserError: It is none, or this version does not know it.
+    """
     try:
         index = json.loads(text)
     except ValueError as error:
@@ -258,7 +267,7 @@ def _fetched(url: str, stream: bool) -> Path:
         text = read_url(f"{url}/{INDEX}")
     except OSError as error:
         raise UserError(f"no {INDEX} at {url!r} ({first_line(error)}): check the name") from error
-    index = _parse(text, f"{url}/{INDEX}")
+    index = parse_index(text, f"{url}/{INDEX}")
     if stream and index["container"] != "tfrecord":
         raise UserError(
             f"data.stream reads TFRecord shards, but {url!r} has {index['container']}: pack with "

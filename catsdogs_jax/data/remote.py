@@ -1,4 +1,4 @@
-"""Pictures behind a URL (gs://, s3://), by fsspec.
+"""Files behind a URL (gs://, s3://), by fsspec.
 
 `etils.epath` would take TensorFlow's file system wherever TensorFlow is installed: that import is
 slow, and it reads no s3://. Of epath's two backends this is the other one.
@@ -67,6 +67,51 @@ def fetch_url(url: str, folder: Path) -> Iterator[Path]:
         yield draft
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_url(url: str, data: bytes) -> None:
+    """Writes a file: all of it or nothing appears, as stores have it.
+
+    Raises:
+        UserError: It cannot be written; or as `read_url`.
+    """
+    files, path = _file_system(url), _path(url)
+    with _writing(url):
+        files.makedirs(files._parent(path), exist_ok=True)
+        files.pipe_file(path, data)
+
+
+def upload(file: Path, url: str) -> None:
+    """Copies a file of this machine to a URL, as `write_url`.
+
+    Raises:
+        UserError: As `write_url`.
+    """
+    files, path = _file_system(url), _path(url)
+    with _writing(url):
+        files.makedirs(files._parent(path), exist_ok=True)
+        files.put_file(str(file), path)
+
+
+def remove_url(url: str) -> None:
+    """Removes a file, or all below a URL; what is not there is no error.
+
+    Raises:
+        UserError: As `write_url`.
+    """
+    files, path = _file_system(url), _path(url)
+    with _writing(url), contextlib.suppress(FileNotFoundError):
+        files.rm(path, recursive=True)
+
+
+@contextlib.contextmanager
+def _writing(url: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Each package has exceptions of its own.
+        raise UserError(f"cannot write {url!r}: {error}; check the name and rights") from error
 
 
 def list_url(url: str) -> Iterator[str]:

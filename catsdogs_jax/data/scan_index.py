@@ -16,9 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from catsdogs_jax.data.contents import stored_at
 from catsdogs_jax.data.pictures import Scanned
-from catsdogs_jax.data.places import cache_folder, store_of
+from catsdogs_jax.data.places import cache_folder, store_of, stored_at
 from catsdogs_jax.data.records import INDEX, pack_at
 from catsdogs_jax.data.scan import SCAN_VERSION, scan_files, scan_records, scan_stored
 

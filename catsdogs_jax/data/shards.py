@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import gzip
 import hashlib
 import io
@@ -11,12 +12,16 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal
 
+from catsdogs_jax.cores import REQUESTS
 from catsdogs_jax.data.containers import Container, encode_example, open_reader, open_writer
+from catsdogs_jax.data.exchange import get
+from catsdogs_jax.data.places import stored_at
 from catsdogs_jax.errors import UserError
 
 Row = Mapping[str, Any]
@@ -45,7 +50,7 @@ class Job:
     """A shard to write.
 
     Attributes:
-        root: The folder of the pictures.
+        root: The folder of the pictures, or the URL below which each is read.
         folder: Where the shard goes.
         name: Of the shard's file.
         container: Its format.
@@ -54,7 +59,7 @@ class Job:
         rows: The pictures, without their places.
     """
 
-    root: Path
+    root: Path | str
     folder: Path
     name: str
     container: Container
@@ -162,8 +167,7 @@ def _write_records(job: Job, path: Path) -> list[Row]:
     rows = []
     with _one_line(job):
         writer = open_writer(job.container, path, compress=job.squares is not None)
-    for row in job.rows:
-        data = _read(job.root, row)
+    for row, data in zip(job.rows, _contents(job), strict=True):
         if job.squares is not None:
             row, data = _decoded(row, data, job.squares)
         numbers = [index[name] for name in row["labels"]]
@@ -203,9 +207,21 @@ def _verify(job: Job, path: Path, rows: Sequence[Row]) -> None:
             )
 
 
-def _read(root: Path, row: Row) -> bytes:
+def _contents(job: Job) -> Iterator[bytes]:
+    """Yields the bytes of each picture, of a store some at a time."""
+    read = functools.partial(_read, job.root)
+    if isinstance(job.root, Path):
+        yield from map(read, job.rows)
+        return
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        for start in range(0, len(job.rows), REQUESTS):
+            yield from pool.map(read, job.rows[start : start + REQUESTS])
+
+
+def _read(root: Path | str, row: Row) -> bytes:
+    path = root / row["file"] if isinstance(root, Path) else stored_at(root, row["file"])
     try:
-        data = (root / row["file"]).read_bytes()
+        data = get(str(path))
     except OSError as error:
         data, why = b"", error.strerror or str(error)
     else:
