@@ -20,7 +20,7 @@ from PIL import Image
 from catsdogs_jax import check
 from catsdogs_jax.config import Config, DataConfig
 from catsdogs_jax.data import pack as packing
-from catsdogs_jax.data import remote, shards
+from catsdogs_jax.data import shards
 from catsdogs_jax.data.contents import as_files, read_picture
 from catsdogs_jax.data.dataset import Dataset, load_dataset
 from catsdogs_jax.data.pack import PackOptions, pack
@@ -231,50 +231,6 @@ def test_only_one_process_packs_into_a_folder(colours: Path, tmp_path: Path) -> 
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another process packs"):
             pack(list_folder(colours), tmp_path / "out", ONE)
-
-
-def test_a_pack_in_a_bucket_is_whole_or_not_there_and_touches_nothing_else(
-    colours: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    memory, url = fsspec.filesystem("memory"), "memory://packed/records"
-    listing, two = list_folder(colours), dataclasses.replace(ONE, shards=2)
-    put = remote.upload
-
-    def cut_off(file: Path, url: str) -> None:
-        if "validation" in url:
-            raise UserError("the line is cut")
-        put(file, url)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(remote, "upload", cut_off)
-        with pytest.raises(UserError, match="the line is cut"):
-            pack(listing, url, two)
-    with pytest.raises(UserError, match=r"no records\.json"):
-        list_records(DataConfig(source="records", dir=url))
-    memory.pipe_file("/packed/records/mine.txt", b"kept")
-    pack(listing, url, dataclasses.replace(ONE, shards=1))  # Another plan; the first is given up.
-    index = pack(listing, url, dataclasses.replace(ONE, shards=1))  # It is there already.
-    assert {shard["file"] for shard in index["shards"]} == {
-        "train-00000-of-00001.array_record",
-        "validation-00000-of-00001.array_record",
-    }
-    there = {Path(name).name for name in memory.ls("/packed/records", detail=False)}
-    tables = {shard["table"] for shard in index["shards"]}
-    shards = {shard["file"] for shard in index["shards"]}
-    assert there == {*shards, *tables, "records.json", "mine.txt"}
-    with pytest.raises(UserError, match="holds something else, or was packed otherwise"):
-        pack(listing, url, two)
-    pack(listing, "memory://packed/again", two)
-    memory.get("/packed/again", str(tmp_path / "again"), recursive=True)
-    for path in records.iterdir():
-        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
-
-
-def test_a_bucket_that_holds_something_else_is_left_alone(colours: Path) -> None:
-    fsspec.filesystem("memory").pipe_file("/others/notes.txt", b"notes")
-    with pytest.raises(UserError, match=r"'memory://others' exists and holds something else"):
-        pack(list_folder(colours), "memory://others", ONE)
-    assert fsspec.filesystem("memory").cat_file("/others/notes.txt") == b"notes"
 
 
 def shard_of(records: Path) -> Path:
