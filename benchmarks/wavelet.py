@@ -48,7 +48,12 @@ class WaveletResNet(ResNet):
 
 
 def haar(x: jax.Array) -> jax.Array:
-    """Returns the four bands [batch, h / 2, w / 2, 4 c] of x [batch, h, w, c], orthonormal."""
+    """Returns the four bands [batch, h / 2, w / 2, 4 c] of x [batch, h, w, c], orthonormal.
+
+    Of an odd number of rows or columns the last one is left out.
+    """
+    height, width = (length // 2 * 2 for length in x.shape[1:3])
+    x = x[:, :height, :width]
     a, b, c, d = (x[:, i::2, j::2] for i in (0, 1) for j in (0, 1))
     bands = [a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d]
     return jnp.concatenate(bands, axis=-1) / 2

@@ -17,6 +17,8 @@ def test_the_wavelet_transform_keeps_lengths_and_averages_squares_in_its_first_b
     np.testing.assert_allclose((bands**2).sum((1, 2, 3)), (images**2).sum((1, 2, 3)), rtol=1e-5)
     means = images.reshape(2, 4, 2, 3, 2, 3).mean((2, 4))
     np.testing.assert_allclose(bands[..., :3], 2 * means, atol=1e-5)
+    odd = np.pad(images, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    np.testing.assert_array_equal(jax.jit(haar)(jnp.asarray(odd)), bands)
     flat = np.asarray(jax.jit(haar)(jnp.ones((1, 4, 4, 3))))
     assert not flat[..., 3:].any()
 
