@@ -51,6 +51,7 @@ _VARIANTS = {
     "TrivialAugment on top": ("--config.augment.policy=trivial",),
     "drop path 0.1": ("--config.model.drop_path=0.1",),
     "no MixUp, no CutMix": ("--config.augment.mixup=0", "--config.augment.cutmix=0"),
+    "no average of the weights": ("--config.train.ema_decay=0",),
     "anti-aliased": ("--config.model.antialias=True",),
     "sharpness-aware, radius 0.05": ("--config.train.sam_radius=0.05",),
     "wavelet stem": ("--config.model.name=benchmarks.wavelet:WaveletResNet",),
