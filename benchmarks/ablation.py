@@ -104,7 +104,7 @@ def main() -> None:
     """Trains each variant, and prints a table."""
     parser = arguments(__doc__ or "")
     parser.add_argument("--epochs", type=float, default=_EPOCHS, help=f"of each run [{_EPOCHS:g}]")
-    parser.add_argument("--only", nargs="*", metavar="VARIANT", help=", ".join(_VARIANTS))
+    parser.add_argument("--only", nargs="*", choices=list(_VARIANTS), help="these alone")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="keep the runs, and go on there")
     flags = parser.parse_args()
     wanted = [name for name in _VARIANTS if flags.only is None or name in flags.only]
