@@ -67,7 +67,7 @@ def check_path(name: str, value: str) -> None:
     if "://" in value:
         raise UserError(
             f"{name} is {value!r}, a URL, but must be a path: mount the bucket, as by gcsfuse "
-            "(docs/launch.md), and give a path below that"
+            "(docs/launch.md), or copy what is written when it is whole"
         )
 
 

@@ -86,10 +86,6 @@ def _check(flags: argparse.Namespace) -> tuple[str, Path | None]:
             raise UserError(f"--{flag} is {value:g}, but is a share: give 0 to 1, such as 0.95")
     if flags.resume and not flags.out:
         raise UserError("--resume goes on from a file: give the --out of the call before")
-    if flags.out and "://" in flags.out:
-        raise UserError(
-            f"--out {flags.out!r}: a table is written locally; copy it when it is whole"
-        )
     ending = Path(flags.out or ".csv").suffix.lstrip(".").lower() if flags.out else "csv"
     form = flags.format or ending
     if form not in forms.FORMATS:

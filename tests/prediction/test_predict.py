@@ -237,7 +237,7 @@ def test_views_are_averaged_as_asked(run: Run, files: list[str]) -> None:
         (["--resume"], "give the --out"),
         (["--reject-far", "95"], "--reject-far is 95"),
         (["--reject-as", "red"], "is a class"),
-        (["--out", "gs://b/a.csv"], "written locally"),
+        (["--out", "gs://b/a.csv"], "copy what is written when it is whole"),
     ],
 )
 def test_flags_that_cannot_be_are_one_line(
