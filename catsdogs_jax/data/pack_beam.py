@@ -56,9 +56,11 @@ class BeamCrew:
                 "--beam needs Apache Beam: pip install 'catsdogs-jax[beam,records]'"
             ) from error
         self._options = list(options)
-        self._url = str(out).rstrip("/") if is_far(str(out)) else None
-        self._shared = Path(out).absolute().parent
-        if self._url is None:
+        self._url, self._shared = None, None
+        if is_far(str(out)):
+            self._url = str(out).rstrip("/")
+        else:
+            self._shared = Path(out).absolute().parent
             self._shared.mkdir(parents=True, exist_ok=True)
 
     def scan(self, root: Path, files: Sequence[str]) -> Iterator[Scanned | str]:
@@ -68,8 +70,7 @@ class BeamCrew:
             UserError: The pipeline failed.
         """
         source = store_of(root) or str(root.absolute())
-        near = None if self._url else self._shared
-        with tempfile.TemporaryDirectory(dir=near, prefix=".scan-") as folder:
+        with tempfile.TemporaryDirectory(dir=self._shared, prefix=".scan-") as folder:
             names = Path(folder) / _NAMES
             blocks = list(_store_blocks(names, files))
             with _seen_by_all(names, self._url) as place:
@@ -83,9 +84,9 @@ class BeamCrew:
         Raises:
             UserError: A picture has changed, or the pipeline failed.
         """
-        place = f"{self._url}/{PACKING}" if self._url else None
-        self._run([_store_rows(job, place) for job in jobs], functools.partial(_write, self._url))
-        return [json.loads(get(_facts(job, place))) for job in jobs]
+        stored = [_store_rows(self._url, job) for job in jobs]
+        self._run(stored, functools.partial(_write, self._url))
+        return [json.loads(get(_facts(self._url, job))) for job in jobs]
 
     def _run(self, elements: Sequence[Any], work: Callable[[Any], object]) -> None:
         beam = self._beam
@@ -141,33 +142,37 @@ def _scan_block(root: str, place: str, block: tuple[int, int]) -> None:
     put(f"{place}/{start}", packed(found))
 
 
-def _rows(job: Job, place: str | None) -> str:
-    return f"{place or job.folder}/.{job.name}.rows.jsonl"
+def _beside(url: str | None, job: Job, name: str) -> str:
+    """Returns where a file lies that is needed while a shard is made."""
+    return f"{url}/{PACKING}/{name}" if url else str(job.folder / name)
 
 
-def _facts(job: Job, place: str | None) -> str:
-    return f"{place}/{job.facts.name}" if place else str(job.facts)
+def _rows(url: str | None, job: Job) -> str:
+    return _beside(url, job, f".{job.name}.rows.jsonl")
 
 
-def _store_rows(job: Job, place: str | None) -> tuple[Job, int]:
+def _facts(url: str | None, job: Job) -> str:
+    return _beside(url, job, job.facts.name)
+
+
+def _store_rows(url: str | None, job: Job) -> tuple[Job, int]:
     """Writes classes and rows of a shard beside it; returns the job without them, and how many."""
-    path = Path(_rows(job, None))
+    path = Path(_rows(None, job))
     draft = path.with_suffix(".draft")
     with draft.open("w", encoding="ascii") as stream:
         stream.writelines(json.dumps(line) + "\n" for line in (list(job.classes), *job.rows))
     draft.replace(path)  # Workers of a call that was killed may still read the one before.
-    if place:
-        _upload(path, _rows(job, place))
+    if url:
+        _upload(path, _rows(url, job))
         path.unlink()
     return dataclasses.replace(job, classes=(), rows=()), len(job.rows)
 
 
 def _write(url: str | None, stored: tuple[Job, int]) -> None:
     job, count = stored
-    place = f"{url}/{PACKING}" if url else None
-    classes, *rows = map(json.loads, get(_rows(job, place)).splitlines())
+    classes, *rows = map(json.loads, get(_rows(url, job)).splitlines())
     if len(rows) != count:
-        raise UserError(f"{_rows(job, place)!r} is cut short: give the same command again")
+        raise UserError(f"{_rows(url, job)!r} is cut short: give the same command again")
     job = dataclasses.replace(job, classes=classes, rows=rows)
     if url is None:
         write_shard(job)
@@ -177,13 +182,13 @@ def _write(url: str | None, stored: tuple[Job, int]) -> None:
             write_shard(here)
             for name in (job.name, job.table):
                 _upload(here.folder / name, f"{url}/{name}")
-            _upload(here.facts, _facts(job, place))  # Last, as it says that both are there.
+            _upload(here.facts, _facts(url, job))  # Last, as it says that both are there.
 
 
 def _is_there(url: str, job: Job) -> bool:
     """Whether an earlier call of this plan has uploaded a shard."""
     try:
-        get(_facts(job, f"{url}/{PACKING}"))
+        get(_facts(url, job))
     except FileNotFoundError:
         return False
     return True

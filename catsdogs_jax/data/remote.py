@@ -108,8 +108,6 @@ def remove_url(url: str) -> None:
 def _writing(url: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise
     except Exception as error:  # Each package has exceptions of its own.
         raise UserError(f"cannot write {url!r}: {error}; check the name and rights") from error
 
