@@ -33,22 +33,34 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--process-id", metavar="I", help="number of this process, from 0")
 
 
-def join(flags: argparse.Namespace) -> None:
-    """Joins this process to the others of its run, if there are others.
+@contextlib.contextmanager
+def joined(flags: argparse.Namespace) -> Iterator[None]:
+    """Makes this process one of its run for as long as the block lasts, if there are others.
 
-    Must be called before the first computation.
+    Must be entered before the first computation.
 
     Raises:
         UserError: Some of the flags are missing or are no numbers.
     """
+    if (others := _others(flags)) is None:
+        yield
+        return
+    _initialize(*others)
+    known = peers.Peers(peers.store_of_jax(), jax.process_index(), jax.process_count())
+    with known.watched(), _parting():
+        yield
+        jax.distributed.shutdown()  # Waits for all, and all are watched until then.
+
+
+def _others(flags: argparse.Namespace) -> tuple[Any, ...] | None:
+    """Returns address, number of processes and this one's; None where it is alone."""
     given = {
         flag: getattr(flags, flag) or os.environ.get(variable)
         for flag, variable in _VARIABLES.items()
     }
     if not any(given.values()):
-        if in_cluster(os.environ) or on_tpu_pod(os.environ):
-            _initialize(*_told_by_the_cluster())
-        return
+        several = in_cluster(os.environ) or on_tpu_pod(os.environ)
+        return _told_by_the_cluster() if several else None
     where, count, place = (given[flag] for flag in _FLAGS)
     port = (where or "").rpartition(":")[2]
     if not all((word or "").isdigit() for word in (port, count, place)):
@@ -61,7 +73,7 @@ def join(flags: argparse.Namespace) -> None:
     processes, process = int(count or 0), int(place or 0)
     if process >= processes:
         raise UserError(f"--process-id is {process}: give 0 to {processes - 1}")
-    _initialize(where, processes, process)
+    return where, processes, process
 
 
 def in_cluster(environment: Mapping[str, str]) -> bool:
@@ -192,7 +204,7 @@ def held_by_first(held: AbstractContextManager[None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def parting() -> Iterator[None]:
+def _parting() -> Iterator[None]:
     """Lets each process say why it ends, where the end of one would cut the others short."""
     try:
         yield
@@ -232,4 +244,3 @@ def _initialize(where: Any, processes: Any, process: Any, devices: Any = None) -
         coordinator.wait_for(where)
     bind = coordinator.UNUSED if process == 0 else None
     jax.distributed.initialize(where, processes, process, devices, coordinator_bind_address=bind)
-    peers.Peers(peers.store_of_jax(), jax.process_index(), jax.process_count()).watch()

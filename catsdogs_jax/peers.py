@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 SILENCE_SECONDS = 30.0
@@ -57,11 +58,22 @@ class Peers:
         self._seen: dict[int, tuple[str, float]] = {n: ("", now) for n in watched}
         self._reached = now
         self._told: str | None = None
+        self._parted = threading.Event()
 
-    def watch(self) -> None:
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
         """Beats and looks, in threads, and ends this process when another one is gone."""
-        for work in (self._beat_on, self._look_on):  # A beat waits while the store is frozen.
-            threading.Thread(target=work, name="heartbeats", daemon=True).start()
+        works = (self._beat_on, self._look_on)  # A beat waits while the store is frozen.
+        threads = [threading.Thread(target=work, name="heartbeats", daemon=True) for work in works]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            # A thread that waits for the store while Python ends would abort the process.
+            self._parted.set()
+            for thread in threads:
+                thread.join(_TELL_SECONDS)
 
     def beat(self) -> None:
         """Tells that this process lives, and notes which others do."""
@@ -93,14 +105,15 @@ class Peers:
         return f"process {process} ({place})" if place else f"process {process}"
 
     def _beat_on(self) -> None:
-        while True:
+        while not self._parted.is_set():
             with contextlib.suppress(Exception):  # Of the connection, whose silence is looked at.
                 self.beat()
-            time.sleep(_BEAT_SECONDS)
+            self._parted.wait(_BEAT_SECONDS)
 
     def _look_on(self) -> None:
         while (gone := self.gone()) is None:
-            time.sleep(_BEAT_SECONDS)
+            if self._parted.wait(_BEAT_SECONDS):
+                return
         if self._process == 0:
             # In a thread, as the store may be frozen by now: nothing shall keep this process here.
             telling = threading.Thread(target=self._tell, args=(gone,), daemon=True)

@@ -108,19 +108,18 @@ def main(argv: Sequence[str]) -> None:
     flags, overrides = cli.split_overrides(parser(), argv)
     config = read_config(flags.config, overrides)
     runtime.start(deterministic=config.train.deterministic)
-    hosts.join(flags)
-    if flags.require is not None:
-        runtime.require_platform(flags.require)
-    workdir = flags.workdir or cli.default_workdir(flags.config)
-    if flags.repeat is None:
-        with hosts.parting():
+    with hosts.joined(flags):
+        if flags.require is not None:
+            runtime.require_platform(flags.require)
+        workdir = flags.workdir or cli.default_workdir(flags.config)
+        if flags.repeat is None:
             result = train_and_evaluate(config, workdir)
-        if hosts.is_first():
-            print(result.farewell())
-        return
-    from catsdogs_jax import repeat  # It imports this module.
+            if hosts.is_first():
+                print(result.farewell())
+            return
+        from catsdogs_jax import repeat  # It imports this module.
 
-    print(repeat.farewell(repeat.train_repeats(config, workdir, flags.repeat), workdir))
+        print(repeat.farewell(repeat.train_repeats(config, workdir, flags.repeat), workdir))
 
 
 def parser() -> argparse.ArgumentParser:

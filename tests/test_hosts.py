@@ -119,8 +119,8 @@ import sys, types
 from catsdogs_jax import hosts, peers
 peers.Peers.__init__.__defaults__ = (4.0,)
 place, coordinator, rounds = sys.argv[1:]
-hosts.join(types.SimpleNamespace(coordinator=coordinator, processes="2", process_id=place))
-with hosts.parting():
+flags = types.SimpleNamespace(coordinator=coordinator, processes="2", process_id=place)
+with hosts.joined(flags):
     for round in range(int(rounds)):
         hosts.wait_for_all(f"round {round}")
         print("round", round, flush=True)
@@ -128,16 +128,22 @@ with hosts.parting():
 
 
 def waiters(address: str, rounds: int) -> list[subprocess.Popen[str]]:
-    """Starts two processes that wait for each other again and again."""
-    return [
+    """Starts two processes that wait for each other again and again; two minutes are enough."""
+    started = [
         subprocess.Popen(
-            [sys.executable, "-c", _WAITER, str(place), address, str(rounds)],
+            [sys.executable, "-X", "faulthandler", "-c", _WAITER, str(place), address, str(rounds)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "XLA_FLAGS": ""},  # One device in each.
         )
         for place in range(2)
     ]
+    for process in started:  # Where one hangs, it ends by saying where.
+        late = threading.Timer(120, process.send_signal, [signal.SIGABRT])
+        late.daemon = True
+        late.start()
+    return started
 
 
 def test_when_the_first_is_killed_the_other_names_it_and_the_address_is_free_again() -> None:
@@ -262,18 +268,23 @@ def flags_of(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def enter(words: Sequence[str]) -> None:
+    with hosts.joined(flags_of(words)):
+        pass
+
+
 def test_incomplete_flags_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"need all of --coordinator.*'processes': '2'"):
-        hosts.join(flags_of(["--processes", "2"]))
+        enter(["--processes", "2"])
     monkeypatch.setenv("CATSDOGS_COORDINATOR", "127.0.0.1:1")
     with pytest.raises(UserError, match="--process-id is 2: give 0 to 1"):
-        hosts.join(flags_of(["--processes", "2", "--process-id", "2"]))
+        enter(["--processes", "2", "--process-id", "2"])
     monkeypatch.setenv("CATSDOGS_COORDINATOR", "somewhere")
     with pytest.raises(UserError, match=r"HOST:PORT .*'coordinator': 'somewhere'"):
-        hosts.join(flags_of(["--processes", "2", "--process-id", "0"]))
+        enter(["--processes", "2", "--process-id", "0"])
     monkeypatch.setenv("CATSDOGS_COORDINATOR", "somewhere:65536")
     with pytest.raises(UserError, match="port 65536: give 1 to 65535"):
-        hosts.join(flags_of(["--processes", "2", "--process-id", "0"]))
+        enter(["--processes", "2", "--process-id", "0"])
 
 
 @contextlib.contextmanager

@@ -137,3 +137,10 @@ def test_a_process_ends_though_nobody_reads_what_it_says(monkeypatch: pytest.Mon
         monkeypatch.setattr(sys, name, Closed())
     with pytest.raises(SystemExit, match=str(peers.EXIT_CODE)):
         peers.end("process 1", 30)
+
+
+def test_threads_that_watch_have_ended_when_the_run_has() -> None:
+    _, (first, _) = run_of(2)
+    with first.watched():
+        assert [one.name for one in threading.enumerate()].count("heartbeats") == 2
+    assert "heartbeats" not in [one.name for one in threading.enumerate()]

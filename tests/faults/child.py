@@ -57,10 +57,11 @@ def train(
     def main(_: object) -> None:
         config = config_from_dict(tree)
         runtime.start()
+        given = dict.fromkeys(("coordinator", "processes", "process_id"))
         if place is not None:
-            given = {"processes": str(place.count), "process_id": str(place.number)}
-            hosts.join(argparse.Namespace(coordinator=place.coordinator, **given))
-        with hosts.parting():
+            numbers = {"processes": str(place.count), "process_id": str(place.number)}
+            given = {"coordinator": place.coordinator, **numbers}
+        with hosts.joined(argparse.Namespace(**given)):
             train_and_evaluate(config, workdir)
 
     cli.run(main)
