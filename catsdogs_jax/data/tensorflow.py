@@ -5,17 +5,22 @@ so that nothing on the way to the first step may ask for it.
 """
 
 import contextlib
+import ctypes
 import functools
+import importlib.util
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 _GREETING = re.compile(r"WARNING: All log messages before|[IWE]\d{4} |To enable the following")
 _NOTHING = re.compile(r"(?!)")
+_NATIVE = "python/lib_pywrap_tensorflow_common.*"
+"""Which of TensorFlow's libraries brings all others with it."""
 
 
 @functools.cache
@@ -23,6 +28,7 @@ def _prepared() -> ModuleType:
     # TensorFlow computes nothing here: oneDNN would bring nothing but warnings.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     with _quiet_stderr():
+        load_native()
         import tensorflow
 
         # Hidden before anything else runs: TensorFlow otherwise takes the whole memory of a GPU,
@@ -36,6 +42,22 @@ def _prepared() -> ModuleType:
 def tf() -> Any:
     """Returns the `tensorflow` module with its GPUs and TPUs hidden."""
     return _prepared()
+
+
+def load_native() -> None:
+    """Loads the gigabyte of TensorFlow's C++ before the import would, where it is known.
+
+    The import holds the interpreter's lock while it loads a library: the thread that reads pictures
+    stood still for more than half a second, and so did the devices. A call of a C function does
+    not hold it.
+    """
+    found = importlib.util.find_spec("tensorflow")
+    if found is None or found.origin is None:
+        return
+    for library in Path(found.origin).parent.glob(_NATIVE):
+        load = ctypes.CDLL(None).dlopen
+        load.argtypes, load.restype = [ctypes.c_char_p, ctypes.c_int], ctypes.c_void_p
+        load(os.fsencode(library), os.RTLD_NOW)  # If it fails, the import says why.
 
 
 def call_module(*operands: Any, **attributes: Any) -> Any:
