@@ -79,7 +79,7 @@ def require_platform(wanted: str) -> None:
 
 
 def keep_compilations() -> None:
-    """Lets JAX keep what it compiles in the cache folder, the least used of it forgotten first.
+    """Keeps what JAX and the kernels compile in the cache folder, JAX's least used forgotten first.
 
     Each kind of CPU has a folder of its own, as its code may not run on another. Does nothing if
     a folder is configured already (`JAX_COMPILATION_CACHE_DIR`) or none can be made.
@@ -87,6 +87,7 @@ def keep_compilations() -> None:
     import jax
 
     from catsdogs_jax.data.places import cache_folder
+    from catsdogs_jax.kernels.compiler import keep_machine_code
     from catsdogs_jax.kernels.emitter import host
 
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
@@ -97,6 +98,7 @@ def keep_compilations() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return
+    keep_machine_code(folder / "kernels")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", _COMPILED_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING_SECONDS)
