@@ -2,9 +2,11 @@
 
 import argparse
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +23,7 @@ def examine() -> tuple[list[tuple[str, str]], list[str]]:
         ("catsdogs_jax", __version__),
         ("python", f"{platform.python_version()} on {platform.platform()}"),
         *((name, _version(name)) for name in _PACKAGES),
+        ("bytecode", _bytecode()),
     ]
     wrong: list[str] = []
     for part in (_devices, _memory, _cache):
@@ -35,6 +38,19 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _bytecode() -> str:
+    """Returns whether Python compiles all packages at each start again, which takes seconds."""
+    import jax
+
+    assert jax.__file__ is not None
+    if Path(importlib.util.cache_from_source(jax.__file__)).exists() or not sys.dont_write_bytecode:
+        return "kept"
+    return (
+        "made anew at each start, as PYTHONDONTWRITEBYTECODE is set: unset it, or run once "
+        f"{Path(sys.executable).name} -m compileall -q {Path(jax.__file__).parents[1]}"
+    )
 
 
 def _devices() -> tuple[list[tuple[str, str]], list[str]]:

@@ -50,6 +50,16 @@ def test_doctor_says_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["jax"] == importlib.import_module("jax").__version__
 
 
+def test_doctor_says_where_python_compiles_everything_at_each_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    monkeypatch.setattr("sys.pycache_prefix", str(tmp_path))  # Where nothing is kept.
+    assert "PYTHONDONTWRITEBYTECODE is set: unset it" in dict(doctor.examine()[0])["bytecode"]
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    assert dict(doctor.examine()[0])["bytecode"] == "kept"
+
+
 def test_doctor_names_a_cache_that_cannot_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
