@@ -16,17 +16,27 @@ from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.fastest import fastest_trainer
+from catsdogs_jax.training.formulation import Formulation
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.sharding import make_sharding
-from catsdogs_jax.training.trainer import Trainer
+from catsdogs_jax.training.trainer import Trainer, build_trainer
 
 Work = tuple[Callable[[], float], str, list[str]]
 _CONFIG = "configs/seed_cnn.py"
 _PACKAGES = ["jax", "jaxlib", "flax", "llvmlite"]
 
 
-def plain_trainer(size: int, batch: int, network: str = "seed_cnn") -> Trainer:
-    """Returns the trainer of a network without augmentation and moving average."""
+def plain_trainer(
+    size: int, batch: int, network: str = "seed_cnn", way: Formulation | None = None
+) -> Trainer:
+    """Returns the trainer of a network without augmentation and moving average.
+
+    Args:
+        size: Side of the pictures.
+        batch: Pictures in a step.
+        network: Name of the model.
+        way: How to compute a step; none: what is the fastest here.
+    """
     config = Config(
         data=DataConfig(image_size=size, batch_size=batch),
         model=ModelConfig(name=network),
@@ -34,6 +44,8 @@ def plain_trainer(size: int, batch: int, network: str = "seed_cnn") -> Trainer:
     )
     preprocessing = Preprocessing(size, "stretch", Task("binary", ("cat", "dog")))
     plan, sharding = make_plan(config, 2000), make_sharding(1)
+    if way is not None:
+        return build_trainer(config, preprocessing, sharding, plan, (), way)
     return fastest_trainer(config, preprocessing, sharding, plan, (), None)
 
 
