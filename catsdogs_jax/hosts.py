@@ -59,8 +59,8 @@ def _others(flags: argparse.Namespace) -> tuple[Any, ...] | None:
         for flag, variable in _VARIABLES.items()
     }
     if not any(given.values()):
-        several = in_cluster(os.environ) or on_tpu_pod(os.environ)
-        return _told_by_the_cluster() if several else None
+        led = in_cluster(os.environ) or on_tpu_pod(os.environ)
+        return _told_by_the_cluster() if led else None
     where, count, place = (given[flag] for flag in _FLAGS)
     port = (where or "").rpartition(":")[2]
     if not all((word or "").isdigit() for word in (port, count, place)):
