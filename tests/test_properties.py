@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import config_from_dict, config_to_dict, differing_keys, read_config
+from catsdogs_jax.data.columns import Lists
 from catsdogs_jax.data.order import evaluation_indices, indices_at, training_indices
 from catsdogs_jax.data.sources import list_table
 from catsdogs_jax.data.split import hold_out
@@ -137,14 +138,19 @@ ITEMS = st.lists(
 def test_a_split_depends_on_contents_alone_and_divides_no_twins(
     items: list[Item], share: float, seed: int, random: Any
 ) -> None:
-    held = dict(zip(map(id, items), hold_out(items, share, seed, "validation"), strict=True))
+    def chosen(items: list[Item]) -> np.ndarray:
+        labels = Lists(item.labels for item in items)
+        contents = [item.content_hash for item in items]
+        return hold_out(labels, contents, share, seed, "validation")
+
+    held = dict(zip(map(id, items), chosen(items), strict=True))
     by_content: dict[str, set[bool]] = {}
     for item in items:
         by_content.setdefault(item.content_hash, set()).add(held[id(item)])
     assert all(len(sides) == 1 for sides in by_content.values())
     shuffled = list(items)
     random.shuffle(shuffled)
-    again = hold_out(shuffled, share, seed, "validation")
+    again = chosen(shuffled)
     assert again.tolist() == [held[id(item)] for item in shuffled]
     if share == 0:
         assert not any(again)

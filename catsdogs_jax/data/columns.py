@@ -6,6 +6,7 @@ one array, and a row is an object only while somebody looks at it.
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol, Self, TypeVar, overload
 
 import numpy as np
@@ -28,6 +29,8 @@ class Column(Protocol):
         ...
 
     def __getitem__(self, place: int) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
     def __len__(self) -> int: ...
 
@@ -62,6 +65,9 @@ class Numbers:
     def __getitem__(self, place: int) -> int:
         return self.data[place]
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.data)
+
     def __len__(self) -> int:
         return len(self.data)
 
@@ -78,6 +84,9 @@ class Truths(Numbers):
 
     def __getitem__(self, place: int) -> bool:
         return bool(self.data[place])
+
+    def __iter__(self) -> Iterator[bool]:
+        return map(bool, self.data)
 
 
 class Choices(Numbers):
@@ -107,6 +116,9 @@ class Choices(Numbers):
 
     def __getitem__(self, place: int) -> Any:
         return self.among[self.data[place]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.among.__getitem__, self.data)
 
 
 class Hashes:
@@ -142,6 +154,12 @@ class Hashes:
         place = range(len(self))[place]
         size = self._digits // 2
         return self._data[place * size : (place + 1) * size].hex()
+
+    def __iter__(self) -> Iterator[str]:
+        digits, bytes_at_once = self._digits, _BLOCK * self._digits // 2
+        for first in range(0, len(self._data), bytes_at_once):
+            text = self._data[first : first + bytes_at_once].hex()
+            yield from (text[k : k + digits] for k in range(0, len(text), digits))
 
     def __len__(self) -> int:
         return 2 * len(self._data) // self._digits
@@ -194,6 +212,9 @@ class Lists(Sequence[tuple[int, ...]]):
         place = range(len(self))[place]
         return tuple(self._numbers[self._ends[place] : self._ends[place + 1]])
 
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        return (tuple(self._numbers[start:end]) for start, end in pairwise(self._ends))
+
     def __len__(self) -> int:
         return len(self._ends) - 1
 
@@ -241,6 +262,10 @@ class Texts(Sequence[str]):
         text = self._data[self._ends[place] : self._ends[place + 1]]
         return text.decode("utf-8", "surrogatepass")
 
+    def __iter__(self) -> Iterator[str]:
+        for start, end in pairwise(self._ends):
+            yield self._data[start:end].decode("utf-8", "surrogatepass")
+
     def __len__(self) -> int:
         return len(self._ends) - 1
 
@@ -272,7 +297,7 @@ class Table(Sequence[Row_co]):
     def _empty(cls) -> Mapping[str, Column]:
         raise NotImplementedError
 
-    def _row(self, values: Iterator[Any]) -> Row_co:
+    def _row(self, values: Iterable[Any]) -> Row_co:
         raise NotImplementedError
 
     @classmethod
@@ -319,6 +344,15 @@ class Table(Sequence[Row_co]):
         place = range(len(self))[index]
         place = place if self._places is None else int(self._places[place])
         return self._row(column[place] for column in self._columns.values())
+
+    def __iter__(self) -> Iterator[Row_co]:
+        if self._places is None:
+            yield from map(self._row, zip(*self._columns.values(), strict=True))
+            return
+        for first in range(0, len(self), _BLOCK):
+            here = self._places[first : first + _BLOCK]
+            columns = (column.taken(here) for column in self._columns.values())
+            yield from map(self._row, zip(*columns, strict=True))
 
     def __len__(self) -> int:
         return (

@@ -71,6 +71,9 @@ class Names:
     def __getitem__(self, place: int) -> tuple[str, ...]:
         return tuple(self._names[number] for number in self.lists[place])
 
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return (tuple(self._names[number] for number in numbers) for numbers in self.lists)
+
     def __len__(self) -> int:
         return len(self.lists)
 
@@ -82,7 +85,7 @@ class Examples(Table[Example]):
     def _empty(cls) -> Mapping[str, Column]:
         return {"file": Texts(), "labels": Names(), "split": Choices((None, *SPLITS))}
 
-    def _row(self, values: Iterator[Any]) -> Example:
+    def _row(self, values: Iterable[Any]) -> Example:
         return Example(*values)
 
     def order(self) -> np.ndarray:

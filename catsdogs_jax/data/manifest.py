@@ -58,8 +58,9 @@ class Manifest:
     def fingerprint(self) -> str:
         """A hash of classes, names, contents, labels and splits: equal for equal data only."""
         digest = hashlib.sha256(json.dumps(self.task.classes).encode())
-        for p in self.pictures:
-            digest.update(json.dumps([p.file, p.content_hash, p.labels, p.split]).encode())
+        named = map(self.pictures.column, ("file", "content_hash", "labels", "split"))
+        for row in zip(*named, strict=True):
+            digest.update(json.dumps(row).encode())
         return digest.hexdigest()[:16]
 
 
@@ -155,16 +156,15 @@ def label_pictures(scanned: ScannedListing, task: Task) -> Pictures:
     index = {name: i for i, name in enumerate(task.classes)}
     columns = scanned.examples.columns()
     files, splits, found = columns["file"], columns["split"], Lists()
-    for place in range(len(files)):
-        names = columns["labels"][place]
+    for file, names in zip(files, columns["labels"], strict=True):
         for name in names:
             if name not in index:
                 known = ", ".join(task.classes)
                 hint = nearest(name, list(task.classes))
-                raise UserError(f"{files[place]!r} is labelled {name!r}; known: {known}.{hint}")
+                raise UserError(f"{file!r} is labelled {name!r}; known: {known}.{hint}")
         if task.kind != "multilabel" and len(names) != 1:
             raise UserError(
-                f"{files[place]!r} has {len(names)} labels ({', '.join(names)}), "
+                f"{file!r} has {len(names)} labels ({', '.join(names)}), "
                 f"but each picture of a {task.kind} problem has one: label it so, or leave it out"
             )
         found.append(sorted({index[name] for name in names}))
@@ -197,7 +197,8 @@ def _assign_splits(pictures: Pictures, config: DataConfig, seed: int) -> Picture
         if (splits == PLACES.index(name)).any():
             continue
         training = np.flatnonzero(splits == PLACES.index("train"))
-        held = hold_out(pictures[training], share, seed, name)
+        left = pictures[training]
+        held = hold_out(left.column("labels"), left.column("content_hash"), share, seed, name)
         splits[training[held]] = PLACES.index(name)
     return pictures.placed(splits)
 

@@ -26,8 +26,10 @@ def spell_manifest(manifest: Manifest) -> Iterator[str]:
     }
     yield json.dumps(head, indent=1)[:-2] + ",\n" + _BEGIN + "[\n"
     last = len(manifest.pictures) - 1
+    names = [field.name for field in dataclasses.fields(Picture)]
     for place, picture in enumerate(manifest.pictures):
-        yield json.dumps(dataclasses.asdict(picture)) + ("," if place < last else "") + "\n"
+        row = {name: getattr(picture, name) for name in names}
+        yield json.dumps(row) + ("," if place < last else "") + "\n"
     yield _END
 
 

@@ -1,7 +1,7 @@
 """What is known of a picture, and tables of many."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class Facts(Table[Scanned]):
             "perceptual_hash": Hashes(16),
         }
 
-    def _row(self, values: Iterator[Any]) -> Scanned:
+    def _row(self, values: Iterable[Any]) -> Scanned:
         return Scanned(*values)
 
 
@@ -93,7 +93,7 @@ class Pictures(Table[Picture]):
         columns = {"file": Texts(), "labels": Lists(), "split": Choices(PLACES)}
         return {**columns, **Facts._empty()}
 
-    def _row(self, values: Iterator[Any]) -> Picture:
+    def _row(self, values: Iterable[Any]) -> Picture:
         return Picture(*values)
 
     @classmethod

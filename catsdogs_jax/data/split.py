@@ -1,8 +1,7 @@
 """Which picture is held out: stratified, and decided by its content alone."""
 
 import hashlib
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -10,17 +9,9 @@ from catsdogs_jax.data.columns import Lists
 from catsdogs_jax.data.groups import groups_by_rarest
 
 
-class Splittable(Protocol):
-    """What a split needs to know of a picture."""
-
-    @property
-    def labels(self) -> tuple[int, ...]: ...  # noqa: D102
-
-    @property
-    def content_hash(self) -> str: ...  # noqa: D102
-
-
-def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: str) -> np.ndarray:
+def hold_out(
+    labels: Lists, contents: Iterable[str], share: float, seed: int, purpose: str
+) -> np.ndarray:
     """Chooses `share` of each class, at least one picture where a class has two or more.
 
     Within a class, pictures are ranked by a hash of (seed, purpose, content), and the first are
@@ -28,8 +19,9 @@ def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: s
     fall on the same side; and adding or removing a picture moves at most those at the border.
 
     Args:
-        pictures: What to choose from. A picture with several labels counts for the rarest of
-            them: their sets are often unique, and nothing could be held out of a set of one.
+        labels: Of each picture. One with several counts for the rarest of them: their sets are
+            often unique, and nothing could be held out of a set of one.
+        contents: Hash of each picture's file, hexadecimal.
         share: Wanted share, 0 to 1.
         seed: Seed of the run.
         purpose: "validation" or "test": the two choices are independent.
@@ -37,9 +29,9 @@ def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: s
     Returns:
         Whether each picture is held out, bool [n].
     """
-    groups = _groups(pictures)
+    groups = groups_by_rarest(labels, int(labels.numbers.max(initial=-1)) + 1)
     salt = f"{seed}/{purpose}/"
-    ranks = np.fromiter((_rank(salt + p.content_hash) for p in pictures), np.uint64, len(pictures))
+    ranks = np.fromiter((_rank(salt + content) for content in contents), np.uint64, len(labels))
     chosen = []
     for members in groups:
         ranked = np.unique(ranks[members])
@@ -52,11 +44,6 @@ def hold_out(pictures: Sequence[Splittable], share: float, seed: int, purpose: s
     held = np.unique(np.concatenate(chosen))
     nearest = np.searchsorted(held, ranks)
     return held.take(nearest, mode="clip") == ranks
-
-
-def _groups(pictures: Sequence[Splittable]) -> list[np.ndarray]:
-    labels = Lists(picture.labels for picture in pictures)
-    return groups_by_rarest(labels, int(labels.numbers.max(initial=-1)) + 1)
 
 
 def _rank(text: str) -> int:

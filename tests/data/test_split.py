@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from catsdogs_jax.data.columns import Lists
 from catsdogs_jax.data.split import hold_out
 
 
@@ -16,16 +17,20 @@ class Item:
 ITEMS = [Item((i % 2,), f"{i:x}") for i in range(100)] + [Item((2,), "only")]
 
 
+def chosen(
+    items: list[Item], share: float = 0.2, seed: int = 0, purpose: str = "validation"
+) -> np.ndarray:
+    labels = Lists(item.labels for item in items)
+    return hold_out(labels, [item.content_hash for item in items], share, seed, purpose)
+
+
 def held(items: list[Item], share: float = 0.2, seed: int = 0, purpose: str = "validation") -> set:
-    return {
-        item.content_hash
-        for item, out in zip(items, hold_out(items, share, seed, purpose), strict=True)
-        if out
-    }
+    out = chosen(items, share, seed, purpose)
+    return {item.content_hash for item, held in zip(items, out, strict=True) if held}
 
 
 def test_each_class_gives_its_share() -> None:
-    out = hold_out(ITEMS, 0.2, 0, "validation")
+    out = chosen(ITEMS)
     counts = np.bincount([item.labels[0] for item, o in zip(ITEMS, out, strict=True) if o])
     np.testing.assert_array_equal(counts, [10, 10])
 
@@ -36,7 +41,7 @@ def test_the_order_of_listing_does_not_matter() -> None:
 
 def test_equal_files_fall_on_the_same_side() -> None:
     doubled = ITEMS + ITEMS
-    out = hold_out(doubled, 0.2, 0, "validation")
+    out = chosen(doubled)
     assert (out[: len(ITEMS)] == out[len(ITEMS) :]).all()
 
 
@@ -61,7 +66,7 @@ def test_every_label_gives_about_its_share_where_each_picture_has_a_set_of_its_o
     rng = np.random.default_rng(0)
     sets = {tuple(np.flatnonzero(rng.random(12) < 0.3).tolist()) for _ in range(400)}
     items = [Item(labels, f"{i:x}") for i, labels in enumerate(sorted(sets))]
-    out = np.array(hold_out(items, 0.2, 0, "validation"))
+    out = chosen(items)
     assert 0.19 < out.mean() < 0.21
     for label in range(12):
         has = np.array([label in item.labels for item in items])
