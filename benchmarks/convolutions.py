@@ -16,7 +16,7 @@ from jax import lax
 
 from benchmarks.harness import OURS, Row, arguments, in_turn, report
 from catsdogs_jax import runtime
-from catsdogs_jax.kernels import conv_relu_pool
+from catsdogs_jax.kernels.conv_pool import conv_relu_pool
 from catsdogs_jax.training.compilation import compile_or_recall
 
 LAYERS = [(150, 3, 32), (74, 32, 32), (36, 32, 64)]

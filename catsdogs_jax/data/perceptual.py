@@ -39,8 +39,9 @@ def perceptual_hash(image: np.ndarray) -> str:
     for top in range(0, height, rows):
         brightness = image[top : top + rows] @ _LUMA
         lowest += down[:, top : top + rows] @ brightness @ _weights(width).T
-    frequencies = np.round(lowest, _DECIMALS).ravel()
-    middle = np.sort(frequencies)[31:33].mean()
+    frequencies = lowest.round(_DECIMALS).ravel()
+    below, above = np.sort(frequencies)[31:33]
+    middle = (below + above) / 2
     return np.packbits(frequencies > middle).tobytes().hex()
 
 

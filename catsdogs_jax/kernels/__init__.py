@@ -7,8 +7,3 @@ lie, and pooling, bias and ReLU happen before anything is stored. They are writt
 IR builder, compiled for the vector registers of the machine in about a tenth of a second, and
 reached through XLA's foreign function interface.
 """
-
-from catsdogs_jax.kernels.conv_pool import conv_relu_pool, supports
-from catsdogs_jax.kernels.resize import resize
-
-__all__ = ["conv_relu_pool", "resize", "supports"]

@@ -15,7 +15,7 @@ from flax import nnx
 
 from catsdogs_jax.config import ModelConfig
 from catsdogs_jax.errors import UserError
-from catsdogs_jax.kernels import conv_relu_pool, supports
+from catsdogs_jax.kernels.conv_pool import conv_relu_pool, supports
 from catsdogs_jax.models.blocks import block_end
 from catsdogs_jax.models.convolution import Conv, Linear, add_bias
 from catsdogs_jax.models.dropout import Dropout

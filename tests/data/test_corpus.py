@@ -1,5 +1,6 @@
 """Promises about pictures as they are: decoded as Pillow does, or left out with a reason."""
 
+import dataclasses
 import io
 import os
 import struct
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from catsdogs_jax.data import scan
-from catsdogs_jax.data.decode import decode, decode_square, read_header
+from catsdogs_jax.data.decode import MAX_PIXELS, Header, decode, decode_square, read_header
 from catsdogs_jax.data.scan import Scanned, scan_file, scan_files
 
 Case = tuple[str, bytes]
@@ -161,6 +162,38 @@ def test_every_whole_file_is_decoded() -> None:
         assert image.shape == (header.height, header.width, 3), name
         for resize in ("stretch", "crop", "pad"):
             assert decode_square(data, header, 16, resize).shape == (16, 16, 3), name
+
+
+def told_by_pillow(data: bytes) -> Header | None:
+    """The header by Pillow alone; none where it sees no picture."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            plain = image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L")
+            turn = image.getexif().get(0x0112, 1)
+            turn = turn if turn in range(1, 9) else 1
+            width, height = image.size[::-1] if turn >= 5 else image.size
+            return Header("", width, height, turn, plain)
+    except Exception:  # Of many types.
+        return None
+
+
+def oriented_by_xmp() -> bytes:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    return encoded(drawn(), "JPEG", xmp=xmp)
+
+
+def test_the_quick_reading_of_a_header_says_what_pillow_does() -> None:
+    several = encoded(drawn(), "MPO", save_all=True, append_images=[drawn(8, 8)])
+    filled = b"\xff\xd8\xff" + encoded(drawn(), "JPEG")[2:]
+    cases = [*corpus(), ("xmp", oriented_by_xmp()), ("mpo", several), ("filled", filled)]
+    seen = 0
+    for name, data in cases:
+        expected = told_by_pillow(data)
+        if expected is not None and expected.width * expected.height <= MAX_PIXELS:
+            assert dataclasses.replace(read_header(data), format="") == expected, name
+            seen += 1
+    assert seen > 1000
+    assert read_header(oriented_by_xmp()).orientation == 6
 
 
 def bomb_png() -> bytes:

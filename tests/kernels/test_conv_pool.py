@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from catsdogs_jax.kernels import conv_pool, conv_pool_ir, conv_relu_pool, emitter, supports
+from catsdogs_jax.kernels import conv_pool, conv_pool_ir, emitter
+from catsdogs_jax.kernels.conv_pool import conv_relu_pool, supports
 
 SHAPES = [
     (2, 4, 4, 3, 16),  # one place of result

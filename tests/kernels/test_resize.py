@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catsdogs_jax.kernels import resize
+from catsdogs_jax.kernels.resize import resize
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (97, 131, 3)).astype(np.uint8)
 
