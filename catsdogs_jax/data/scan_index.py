@@ -7,6 +7,7 @@ killed loses one block, two processes may scan at once, and no more than a block
 """
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import os
@@ -19,10 +20,14 @@ from pathlib import Path
 from catsdogs_jax.data.pictures import Scanned
 from catsdogs_jax.data.places import cache_folder, store_of, stored_at
 from catsdogs_jax.data.records import INDEX, pack_at
-from catsdogs_jax.data.scan import SCAN_VERSION, scan_files, scan_records, scan_stored
+from catsdogs_jax.data.scan import SCAN_VERSION, scan_records, scan_stored
+from catsdogs_jax.data.scan_processes import FileScanner
 
-_BLOCK = 500
-"""Files of a transaction; SQLite binds at least 999 values in a statement."""
+_BLOCK = 4_000
+"""Files of a transaction."""
+
+_BOUND = 500
+"""Files of a query; SQLite binds at least 999 values in a statement."""
 
 _SETTLED_NS = 2 * 10**9
 """A file that changed less than this before it was read may change again within the same tick of
@@ -60,27 +65,63 @@ def scan_folder(root: Path, files: Iterable[str]) -> Iterator[Scanned | str]:
     pack, store = pack_at(root), store_of(root)
     # A stand-in changes only when its whole folder is made anew, and so does an index.
     index = _Index(root, _SETTLED_NS if store is None else 0)
+    scanner = FileScanner()
+
+    def read(new: Sequence[str]) -> Iterator[Scanned | str]:
+        if pack is not None:
+            return scan_records(pack, new)
+        if store is not None:
+            return _scan_stored(root, store, new)
+        return scanner.scan([root / file for file in new])
+
+    def begun(block: Sequence[str]) -> _Block:
+        stamps = [_stamp(root, file if pack is None else INDEX) for file in block]
+        known, now = index.known(block, stamps), time.time_ns()
+        new = {file: stamp for file, stamp in zip(block, stamps, strict=True) if file not in known}
+        return _Block(block, known, new, now, read(list(new)))
+
     remaining = iter(files)
+    blocks = map(begun, iter(lambda: list(islice(remaining, _BLOCK)), []))
     try:
-        while block := list(islice(remaining, _BLOCK)):
-            stamps = [_stamp(root, file if pack is None else INDEX) for file in block]
-            found: dict[str, Scanned | str] = dict(index.known(block, stamps))
-            unknown = [place for place, file in enumerate(block) if file not in found]
-            now = time.time_ns()
-            new = [block[place] for place in unknown]
-            read = _scanned(root, store, new) if pack is None else scan_records(pack, new)
-            for place, result in zip(unknown, read, strict=True):
-                found[block[place]] = result
-            index.keep({block[k]: stamps[k] for k in unknown}, found, now)
-            yield from (found[file] for file in block)
+        for block in _one_ahead(blocks):
+            found = {**block.known, **dict(zip(block.new, block.results, strict=True))}
+            index.keep(block.new, found, block.read_at)
+            yield from (found[file] for file in block.files)
     finally:
+        scanner.close()
         index.close()
 
 
-def _scanned(root: Path, store: str | None, files: Sequence[str]) -> Iterator[Scanned | str]:
-    """Yields what `scan_file` says of each file; one without a stand-in is not asked for."""
-    if store is None:
-        return scan_files(root / file for file in files)
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """Some files, of which the new ones are being read.
+
+    Attributes:
+        files: All of them, in order.
+        known: What is known of those that are unchanged.
+        new: The others, and their stamps before they are read.
+        read_at: When that began, nanoseconds.
+        results: What is found in each of the new ones.
+    """
+
+    files: Sequence[str]
+    known: Mapping[str, Scanned]
+    new: Mapping[str, "_Stamp | None"]
+    read_at: int
+    results: Iterator[Scanned | str]
+
+
+def _one_ahead(blocks: Iterator[_Block]) -> Iterator[_Block]:
+    """Yields each block when the next one has begun, which is read while this one is kept."""
+    waiting = next(blocks, None)
+    while waiting is not None:
+        following = next(blocks, None)
+        yield waiting
+        waiting = following
+
+
+def _scan_stored(root: Path, store: str, files: Sequence[str]) -> Iterator[Scanned | str]:
+    """Yields what there is in each file of a store; one without a stand-in is not asked for."""
     there = [file for file in files if (root / file).is_file()]
     found = dict(zip(there, scan_stored(stored_at(store, file) for file in there), strict=True))
     return (found.get(file, _MISSING) for file in files)
@@ -123,19 +164,19 @@ class _Index:
     def known(self, files: Sequence[str], stamps: Sequence[_Stamp | None]) -> dict[str, Scanned]:
         """Returns what is known of those files that are unchanged."""
         found: dict[str, Scanned] = {}
-        if self._connection is None:
-            return found
         now = {os.fsencode(f): (f, stamp) for f, stamp in zip(files, stamps, strict=True) if stamp}
-        marks = ",".join("?" * len(now))
-        query = f"SELECT * FROM pictures_{SCAN_VERSION} WHERE file IN ({marks})"
-        with self._without_it():
-            for name, *row in self._connection.execute(query, list(now)):
-                file, stamp = now[name]
-                if tuple(row[:4]) == stamp:
-                    width, height, turn, plain, content, perceptual = row[4:]
-                    found[file] = Scanned(
-                        width, height, turn, bool(plain), content.hex(), perceptual
-                    )
+        names = iter(now)
+        while self._connection is not None and (some := list(islice(names, _BOUND))):
+            marks = ",".join("?" * len(some))
+            query = f"SELECT * FROM pictures_{SCAN_VERSION} WHERE file IN ({marks})"
+            with self._without_it():
+                for name, *row in self._connection.execute(query, some):
+                    file, stamp = now[name]
+                    if tuple(row[:4]) == stamp:
+                        width, height, turn, plain, content, perceptual = row[4:]
+                        found[file] = Scanned(
+                            width, height, turn, bool(plain), content.hex(), perceptual
+                        )
         return found
 
     def keep(
