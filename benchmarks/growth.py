@@ -13,11 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import simplejpeg
 
 from benchmarks.harness import OURS, Row, arguments, cpu_name, in_turn, photographs, report
 from catsdogs_jax.config import DataConfig
@@ -34,20 +34,22 @@ from catsdogs_jax.preprocessing import Preprocessing
 
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)
 _QUICK_SIZES = (200, 2_000)
-_CLASSES, _SIDE, _BATCH, _STEPS = 4, 16, 32, 200
+_CLASSES, _SIDE, _BATCH, _STEPS, _PAINTERS = 4, 16, 32, 200, 2
 _STAGES = ("list", "scan, all new", "scan, all known", "leaks", "manifest.json", "batches")
 
 
 def main() -> None:
     """Makes the pictures, measures each size, and prints a table."""
     parser = arguments(__doc__ or "", rounds=5)
-    parser.add_argument("--most", type=int, default=_SIZES[-1], help="the largest set [1000000]")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=_SIZES, help="of the sets [1,000 to 1,000,000]"
+    )
     parser.add_argument("--measure", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.measure:
         print(json.dumps(_measured(flags.measure)))
         return
-    sizes = _QUICK_SIZES if flags.quick else [size for size in _SIZES if size <= flags.most]
+    sizes = _QUICK_SIZES if flags.quick else flags.sizes
     found = {size: _in_a_process(size) for size in sizes}
     _print(found)
     rows = _against_decoding(1 if flags.quick else flags.rounds)
@@ -74,10 +76,20 @@ def _in_a_process(size: int) -> dict[str, float]:
 def _paint(folder: Path, size: int) -> None:
     for number in range(_CLASSES):
         (folder / f"class-{number}").mkdir(parents=True)
-    for number in range(size):
-        colors = np.random.default_rng(number).integers(0, 255, (_SIDE, _SIDE, 3), np.uint8)
-        path = folder / f"class-{number % _CLASSES}" / f"picture-{number:08d}.jpg"
-        Image.fromarray(colors).save(path, quality=50)
+    parts = [(folder, range(first, size, _PAINTERS)) for first in range(_PAINTERS)]
+    with ProcessPoolExecutor(_PAINTERS) as pool:
+        list(pool.map(_paint_some, parts))
+
+
+def _paint_some(part: tuple[Path, range]) -> None:
+    folder, numbers = part
+    rng = np.random.default_rng(numbers.start)
+    for number in numbers:
+        colors = rng.integers(0, 255, (_SIDE, _SIDE, 3), np.uint8)
+        data = simplejpeg.encode_jpeg(colors, quality=50, colorsubsampling="420")
+        path = f"{folder}/class-{number % _CLASSES}/picture-{number:08d}.jpg"
+        with open(path, "wb", buffering=0) as file:
+            file.write(data)
 
 
 def _measured(folder: Path) -> dict[str, float]:
