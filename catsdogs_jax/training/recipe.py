@@ -1,13 +1,14 @@
 """The static part of a training step, and the state that it begins with."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import optax
 from flax import nnx
 
-from catsdogs_jax.config import Config
+from catsdogs_jax.config import Config, ModelConfig
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.models import build_model
 from catsdogs_jax.preprocessing import Preprocessing
@@ -79,8 +80,19 @@ def make_recipe(
 
 
 def abstract_model(config: Config, preprocessing: Preprocessing) -> Any:
-    """Returns the model with shapes in place of parameters."""
-    return nnx.eval_shape(lambda: _build(config, preprocessing, config.seed))
+    """Returns the model with shapes in place of parameters, in a copy of its own."""
+    # A user's own model may be another one the next time, as in a notebook.
+    split = _split if ":" in config.model.name else _split_once
+    outputs = preprocessing.task.outputs
+    return nnx.merge(*split(config.model, preprocessing.image_size, outputs), copy=True)
+
+
+def _split(config: ModelConfig, size: int, outputs: int) -> tuple[Any, Any]:
+    return nnx.split(nnx.eval_shape(lambda: build_model(config, size, outputs, nnx.Rngs(0))))
+
+
+_split_once = functools.lru_cache(maxsize=32)(_split)
+"""A deep network takes a second to build, and a run asks for it some five times."""
 
 
 def first_state(
@@ -90,14 +102,10 @@ def first_state(
     seed: int | jax.Array,
 ) -> TrainState:
     """Returns the state before the first step of a run of this seed."""
-    _, params, statistics = split_model(_build(config, preprocessing, seed))
-    return create_state(params, statistics, optimizer, average=config.train.ema_decay > 0)
-
-
-def _build(config: Config, preprocessing: Preprocessing, seed: int | jax.Array) -> Any:
-    rngs = nnx.Rngs(jax.random.key(seed))
     size, outputs = preprocessing.image_size, preprocessing.task.outputs
-    return build_model(config.model, size, outputs, rngs)
+    model = build_model(config.model, size, outputs, nnx.Rngs(jax.random.key(seed)))
+    _, params, statistics = split_model(model)
+    return create_state(params, statistics, optimizer, average=config.train.ema_decay > 0)
 
 
 def _check_size(model: Any, config: Config, preprocessing: Preprocessing, size: int) -> None:
