@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ def read_picture(root: Path, file: str, content_hash: str) -> bytes:
         return data
     store = _store_at(root)
     try:
-        data = (root / file).read_bytes() if store is None else read_stored(stored_at(store, file))
+        data = _bytes_of(root, file) if store is None else read_stored(stored_at(store, file))
     except OSError as error:
         why = f"{error.strerror or error}: {origin_of(root / file)!r}"
         raise changed(file, why) from error
@@ -41,6 +42,12 @@ def read_picture(root: Path, file: str, content_hash: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != content_hash:
         raise changed(file, "its content has changed")
     return data
+
+
+def _bytes_of(root: Path, file: str) -> bytes:
+    # `Path.read_bytes` takes twice as long, and threads wait for Python's lock meanwhile.
+    with open(os.path.join(root, file), "rb", buffering=0) as stream:
+        return stream.readall()
 
 
 def far(root: Path) -> bool:

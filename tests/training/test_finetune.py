@@ -25,6 +25,7 @@ from catsdogs_jax.training.probe import fit_head
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import split_model
 from catsdogs_jax.training.trainer import build_trainer
+from tests.models.small import small_config
 
 SMALL = {"widths": (8, 8), "hidden": 16, "convolutions": "native"}  # Runs are compared to the bit.
 
@@ -210,13 +211,13 @@ def test_every_parameter_of_an_efficientnet_belongs_to_a_stage() -> None:
 
 
 def test_frozen_batch_statistics_stay_as_they_were_and_allow_passes() -> None:
-    config = ModelConfig(name="efficientnet_lite0", batch_norm="frozen")
+    config = small_config("efficientnet_lite0", batch_norm="frozen")
     model = build_model(config, 32, 1, nnx.Rngs(0))
     before = jax.tree.map(np.asarray, split_model(model)[2])
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
     keys = jax.random.split(jax.random.key(1), 2)
     model.stem(images, keys)
     jax.tree.map(np.testing.assert_array_equal, before, split_model(model)[2])
-    trained = build_model(ModelConfig(name="efficientnet_lite0"), 32, 1, nnx.Rngs(0))
+    trained = build_model(small_config("efficientnet_lite0"), 32, 1, nnx.Rngs(0))
     trained.stem(images, keys)
     assert (split_model(trained)[2]["stem"]["norm"]["mean"] != before["stem"]["norm"]["mean"]).any()
