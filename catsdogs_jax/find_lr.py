@@ -7,12 +7,14 @@ from pathlib import Path
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import describe_options, read_config
-from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.pretrained import read_weights
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.fastest import fastest_trainer
+from catsdogs_jax.training.finetune import from_weights
 from catsdogs_jax.training.lr_finder import Suggestions, Sweep, suggest, sweep, sweep_config
 from catsdogs_jax.training.plan import make_plan
+from catsdogs_jax.training.prepare import dataset_of
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.teacher import load_teacher
 from catsdogs_jax.training.trainer import class_weights
@@ -44,14 +46,20 @@ def find_learning_rate(
     """
     if not 0 < lowest < highest:
         raise UserError(f"--lowest is {lowest:g} and --highest {highest:g}: 0 < lowest < highest")
+    if config.finetune.depth == "probe":
+        raise UserError(
+            "finetune.depth is probe, which takes no steps and has no learning rate: look for that "
+            "of a training of all with --config.finetune.depth=all"
+        )
     config = sweep_config(config, lowest, highest)
-    sharding, dataset = make_sharding(config.mesh.devices), load_dataset(config)
+    weights = read_weights(config.finetune.weights, config.model.name)
+    sharding, dataset = make_sharding(config.mesh.devices), dataset_of(config)
     pictures, preprocessing = dataset.splits["train"], dataset.preprocessing
     plan = make_plan(config, len(pictures), steps)
-    weights = class_weights(config, pictures)
+    balance = class_weights(config, pictures)
     teacher = load_teacher(config.train, preprocessing, sharding)
-    trainer = fastest_trainer(config, preprocessing, sharding, plan, weights, None, teacher)
-    found = sweep(config, dataset, trainer, steps)
+    trainer = fastest_trainer(config, preprocessing, sharding, plan, balance, None, teacher)
+    found = sweep(config, dataset, trainer, steps, from_weights(trainer, weights))
     suggestions = suggest(found)
     from catsdogs_jax.reporting.learning_rate import draw_learning_rates  # Matplotlib: not earlier.
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from catsdogs_jax import cli, hosts, runtime
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import describe_options, read_config
-from catsdogs_jax.data.dataset import Dataset, load_dataset
+from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.errors import check_path
-from catsdogs_jax.models import input_spec
 from catsdogs_jax.pretrained import read_weights
 from catsdogs_jax.result import Result, conclude
 from catsdogs_jax.run_folder import RunFolder
@@ -22,7 +21,7 @@ from catsdogs_jax.training.goodput import Goodput
 from catsdogs_jax.training.loop import Loop
 from catsdogs_jax.training.plan import Plan
 from catsdogs_jax.training.preemption import AgreedStop, Observer, SignalStop, Stop, unobserved
-from catsdogs_jax.training.prepare import prepare
+from catsdogs_jax.training.prepare import dataset_of, prepare
 from catsdogs_jax.training.progress import Progress
 from catsdogs_jax.training.records import NoRecords, Records
 from catsdogs_jax.training.sharding import make_sharding
@@ -61,8 +60,7 @@ def train_and_evaluate(
             folder.check(config)
         pretrained = read_weights(config.finetune.weights, config.model.name)
     check_same_config(config)
-    spec = input_spec(config.model.name)
-    dataset = load_dataset(config, mean=spec.mean, std=spec.std)
+    dataset = dataset_of(config)
     check_same_pictures(dataset.manifest)
     plan, trainer, claimed = prepare(config, folder, dataset, sharding, start)
 

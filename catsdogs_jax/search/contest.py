@@ -9,7 +9,6 @@ import numpy as np
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import config_to_dict, with_values
-from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.headline import split_line
 from catsdogs_jax.result import CHOOSING_SPLIT
@@ -19,6 +18,7 @@ from catsdogs_jax.search.population import Members, Population
 from catsdogs_jax.search.space import Space
 from catsdogs_jax.statistics import wilson_interval
 from catsdogs_jax.training.plan import Plan, make_plan
+from catsdogs_jax.training.prepare import dataset_of
 from catsdogs_jax.training.sharding import make_sharding
 
 _RATE = "train.learning_rate"
@@ -72,7 +72,7 @@ def run_population(config: Config, members: Members, workdir: str | Path) -> dic
     Raises:
         UserError: See `Population`; or no member has a finite loss.
     """
-    sharding, dataset = make_sharding(config.mesh.devices), load_dataset(config)
+    sharding, dataset = make_sharding(config.mesh.devices), dataset_of(config)
     device = sharding.mesh.devices.flat[0]
     print(f"device    {sharding.device_count} x {device.device_kind} ({device.platform})")
     plan = make_plan(config, len(dataset.splits["train"]))

@@ -126,6 +126,11 @@ class Population:
                 f"{training.decoded_bytes / 2**20:,.0f} MiB: raise --config.data.cache_mb, or "
                 "lower --config.data.image_size"
             )
+        if config.finetune.weights:
+            raise UserError(
+                f"finetune.weights is {config.finetune.weights!r}, but the members of a population "
+                "begin with parameters of their own: leave it out, or leave --population out"
+            )
         if config.augment.grow_from:
             raise UserError(
                 f"augment.grow_from is {config.augment.grow_from}, but a population trains with "

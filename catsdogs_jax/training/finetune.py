@@ -29,20 +29,34 @@ def begin(loop: Loop, weights: Weights | None) -> TrainState:
         UserError: The weights do not fit the model.
     """
     trainer = loop.trainer
+    state = from_weights(trainer, weights)
+    if weights is None or loop.config.finetune.depth == "all":
+        return state
+    pictures = loop.dataset.splits["train"]
+    features = compute_features(trainer, state.params, state.statistics, pictures)
+    head = _fitted(loop, features)
+    fitted = {**state.params, HEAD: {"kernel": head.kernel, "bias": head.bias}}
+    state = _state(trainer, *_placed(trainer, fitted, state.statistics))
+    loop.measure_start(state, _accuracy_and_loss(loop, head, features))
+    return state
+
+
+def from_weights(trainer: Trainer, weights: Weights | None) -> TrainState:
+    """Returns a state before the first step, with weights laid over fresh parameters.
+
+    Args:
+        trainer: Of the run.
+        weights: What to lay over them, the head too where it has as many outputs; none: nothing.
+
+    Raises:
+        UserError: The weights do not fit the model.
+    """
     state = trainer.initialize()
     if weights is None:
         return state
     laid = lay_over(state.params, state.statistics, weights)
     _tell(f"weights   {note}" for note in laid.notes)
-    params, statistics = _placed(trainer, laid.params, laid.statistics)
-    if loop.config.finetune.depth == "all":
-        return _state(trainer, params, statistics)
-    features = compute_features(trainer, params, statistics, loop.dataset.splits["train"])
-    head = _fitted(loop, features)
-    fitted = {**params, HEAD: {"kernel": head.kernel, "bias": head.bias}}
-    state = _state(trainer, *_placed(trainer, fitted, statistics))
-    loop.measure_start(state, _accuracy_and_loss(loop, head, features))
-    return state
+    return _state(trainer, *_placed(trainer, laid.params, laid.statistics))
 
 
 def _fitted(loop: Loop, features: np.ndarray) -> Head:

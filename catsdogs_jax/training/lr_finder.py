@@ -15,6 +15,7 @@ from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.feed import Feed
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.training.optimizer import make_schedule
+from catsdogs_jax.training.state import TrainState
 from catsdogs_jax.training.trainer import Trainer
 
 _SMOOTHING = 0.98
@@ -78,14 +79,17 @@ def sweep_config(config: Config, lowest: float, highest: float) -> Config:
     return dataclasses.replace(config, train=train)
 
 
-def sweep(config: Config, dataset: Dataset, trainer: Trainer, steps: int) -> Sweep:
-    """Trains from fresh parameters, a step at each learning rate, until the loss diverges.
+def sweep(
+    config: Config, dataset: Dataset, trainer: Trainer, steps: int, state: TrainState
+) -> Sweep:
+    """Trains a step at each learning rate, until the loss diverges.
 
     Args:
         config: As `sweep_config` makes it.
         dataset: The pictures of the run, in its order and with its augmentation.
         trainer: Built for that config and a plan of that many steps.
         steps: Length of the sweep.
+        state: What it begins with; not to be used afterwards.
 
     Raises:
         UserError: The loss diverges so soon that nothing can be seen.
@@ -94,7 +98,7 @@ def sweep(config: Config, dataset: Dataset, trainer: Trainer, steps: int) -> Swe
     losses: list[float] = []
     averages = _smooth(losses)
     smoothed: list[float] = []
-    for loss in _losses(config, dataset, trainer, steps):
+    for loss in _losses(config, dataset, trainer, steps, state):
         losses.append(loss)
         smoothed.append(next(averages))
         # Not a comparison that a loss which is not a number would escape.
@@ -131,8 +135,9 @@ def suggest(found: Sweep) -> Suggestions:
     )
 
 
-def _losses(config: Config, dataset: Dataset, trainer: Trainer, steps: int) -> Iterator[float]:
-    state = trainer.initialize()
+def _losses(
+    config: Config, dataset: Dataset, trainer: Trainer, steps: int, state: TrainState
+) -> Iterator[float]:
     batches = dataset.training.training_batches(0, steps, config.data.batch_size, config.seed)
     with Feed(batches, trainer.sharding.batch) as feed:
         for batch in feed:

@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager
 
 from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
-from catsdogs_jax.data.dataset import Dataset
+from catsdogs_jax.data.dataset import Dataset, load_dataset
+from catsdogs_jax.models import input_spec
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.budget import PROVISIONAL_STEPS, fit_to_budget
 from catsdogs_jax.training.fastest import fastest_trainer
@@ -16,6 +17,16 @@ from catsdogs_jax.training.sharding import Sharding
 from catsdogs_jax.training.stages import with_stages
 from catsdogs_jax.training.teacher import load_teacher
 from catsdogs_jax.training.trainer import Trainer, class_weights
+
+
+def dataset_of(config: Config) -> Dataset:
+    """Returns the pictures that a config names, with colours as its model takes them.
+
+    Raises:
+        UserError: See `load_dataset`; or there is no such model.
+    """
+    spec = input_spec(config.model.name)
+    return load_dataset(config, mean=spec.mean, std=spec.std)
 
 
 def prepare(

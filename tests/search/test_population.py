@@ -11,8 +11,10 @@ import pytest
 from catsdogs_jax import sweep
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import read_config, with_values
-from catsdogs_jax.data.dataset import load_dataset
+from catsdogs_jax.data.dataset import Dataset, load_dataset
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.models import input_spec
+from catsdogs_jax.search import contest
 from catsdogs_jax.search.contest import choose_members
 from catsdogs_jax.search.outcome import config_file
 from catsdogs_jax.search.population import Members, Population
@@ -21,6 +23,7 @@ from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import TrainState
 from catsdogs_jax.training.trainer import build_trainer
+from tests.models.small import STAGED
 
 Tiny = Callable[..., Config]
 MEMBERS = Members(np.array([3, 4, 3, 9], np.int32), np.array([1e-2, 1e-2, 3e-3, 1e-3], np.float32))
@@ -97,6 +100,27 @@ def test_the_command_prints_every_member_and_writes_the_best(
     best = read_config(tmp_path / "out/best_config.py")
     assert best.seed == values["best"]
     assert best.train.learning_rate == rates[values["best"]]
+
+
+def test_members_see_the_colours_that_their_model_takes(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(model={"name": "resnet_small", **STAGED, "hidden": "unset"})
+
+    def look(_: Config, dataset: Dataset, *__: object) -> None:
+        assert dataset.preprocessing.mean == input_spec("resnet_small").mean != (0.0, 0.0, 0.0)
+        raise UserError("seen")
+
+    monkeypatch.setattr(contest, "Population", look)
+    with pytest.raises(UserError, match="seen"):
+        contest.run_population(config, choose_members(config, None, 2), tmp_path)
+
+
+def test_members_that_would_begin_with_weights_are_refused(tiny: Tiny) -> None:
+    config = tiny(finetune={"weights": "some.safetensors", "depth": "all"})
+    data, members = load_dataset(config), choose_members(config, None, 2)
+    with pytest.raises(UserError, match=r"finetune.weights is 'some.safetensors', but the members"):
+        Population(config, data, make_sharding(1), make_plan(config, 24), members)
 
 
 def test_what_cannot_differ_within_one_program_is_refused(tiny: Tiny) -> None:

@@ -4,16 +4,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
+from safetensors.numpy import save_file
 
 from catsdogs_jax import find_lr
 from catsdogs_jax.config import Config
+from catsdogs_jax.config.reader import with_values
+from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.models import build_model, input_spec
 from catsdogs_jax.training import lr_finder
 from catsdogs_jax.training.lr_finder import Sweep, suggest, sweep, sweep_config
+from catsdogs_jax.training.state import TrainState
 from catsdogs_jax.training.trainer import Trainer
+from tests.models.small import STAGED
 
 Tiny = Callable[..., Config]
 
@@ -60,7 +68,7 @@ def swept(monkeypatch: pytest.MonkeyPatch, config: Config, losses: list[float]) 
 
     monkeypatch.setattr(lr_finder, "_losses", given)
     anything: Any = None
-    return sweep(sweep_config(config, 1e-4, 1e2), anything, anything, len(losses))
+    return sweep(sweep_config(config, 1e-4, 1e2), anything, anything, len(losses), anything)
 
 
 def test_the_rates_rise_by_the_same_factor(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +113,35 @@ def test_the_command_draws_and_suggests(
     assert str(out) in words
     assert float(words.split("valley")[1].split(",")[0]) < 10
     assert kept[0].train.name == "training"
+
+
+def test_the_sweep_begins_with_the_weights_and_colours_of_the_run(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colours: Path
+) -> None:
+    config = tiny(model={"name": "resnet_small", **STAGED, "hidden": "unset"})
+    model = build_model(config.model, 16, 1, nnx.Rngs(5))
+    flat = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
+    weights = {".".join(map(str, key)): np.asarray(leaf[...]) for key, leaf in flat}
+    save_file(weights, tmp_path / "weights.safetensors")
+    given = with_values(config, {"finetune.weights": str(tmp_path / "weights.safetensors")})
+    begun: list[Any] = []
+
+    def look(_: Config, dataset: Dataset, trainer: Trainer, steps: int, state: TrainState) -> Sweep:
+        begun.extend([dataset.preprocessing, jax.device_get(state.params)])
+        return curve(np.linspace(2, 1, steps))
+
+    monkeypatch.setattr(find_lr, "sweep", look)
+    find_lr.find_learning_rate(given, tmp_path / "rate.png", steps=40)
+    preprocessing, params = begun
+    assert preprocessing.mean == input_spec("resnet_small").mean != (0.0, 0.0, 0.0)
+    expected = weights["stem.layer.conv.kernel"]
+    np.testing.assert_array_equal(params["stem"]["layer"]["conv"]["kernel"], expected)
+
+
+def test_a_probe_has_no_rate_to_look_for(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny(finetune={"weights": "some.safetensors", "depth": "probe"})
+    with pytest.raises(UserError, match=r"probe, which takes no steps.*depth=all"):
+        find_lr.find_learning_rate(config, tmp_path / "rate.png")
 
 
 @pytest.mark.parametrize(
