@@ -72,10 +72,11 @@ def build_manifest(listing: Listing, config: DataConfig, seed: int) -> Manifest:
             has a class that the training split has not.
     """
     scanned = scan_listing(listing)
-    task = _task(config, scanned.examples, listing.multilabel)
+    # Of all that is listed: a class of which no file can be read does not vanish in silence.
+    task = _task(config, listing.examples, listing.multilabel)
     pictures = label_pictures(scanned, task)
     pictures = _assign_splits(pictures, config, seed)
-    check_classes(pictures, task)
+    check_classes(pictures, task, scanned.quarantined)
     return Manifest(listing.root, task, pictures, scanned.quarantined)
 
 
@@ -203,8 +204,15 @@ def _assign_splits(pictures: Pictures, config: DataConfig, seed: int) -> Picture
     return pictures.placed(splits)
 
 
-def check_classes(pictures: Pictures, task: Task) -> None:
+def check_classes(
+    pictures: Pictures, task: Task, quarantined: Sequence[tuple[str, str]] = ()
+) -> None:
     """Checks that the training and the validation split have pictures of every class.
+
+    Args:
+        pictures: Those that can be used.
+        task: Its classes.
+        quarantined: File and reason of each that cannot.
 
     Raises:
         UserError: A class is missing.
@@ -214,7 +222,9 @@ def check_classes(pictures: Pictures, task: Task) -> None:
         counts = np.bincount(found, minlength=len(task.classes))
         for name, count in zip(task.classes, counts, strict=True):
             if not count:
+                bad = "".join(f" ({file!r}: {why})" for file, why in quarantined[:1])
                 raise UserError(
                     f"class {name!r} has no readable picture in the {split} split: add some, or "
                     "remove the class from every split"
+                    + (f"; {len(quarantined):,} files cannot be used{bad}" if bad else "")
                 )

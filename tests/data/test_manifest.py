@@ -107,6 +107,20 @@ def test_a_misspelt_class_folder_is_named_with_the_nearest(colours: Path) -> Non
         manifest_of(colours)
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_class_of_which_no_file_can_be_read_does_not_vanish(
+    colours: Path, paint: Paint, split: str
+) -> None:
+    for number in range(4):
+        paint(f"colours/train/green/{number}.png", (40, 200, 40), seed=number)
+        paint(f"colours/validation/green/{number}.png", (40, 200, 40), seed=9 + number)
+    for path in (colours / split / "green").iterdir():
+        path.write_bytes(b"\0\0\0\x18ftypheic")
+    words = rf"'green' has no readable picture in the {split} split: .*; 4 files cannot be used \("
+    with pytest.raises(UserError, match=words + rf"'{split}/green/0.png': not a picture"):
+        manifest_of(colours)
+
+
 def test_all_files_unreadable_is_an_error(colours: Path) -> None:
     for path in colours.rglob("*.png"):
         path.write_bytes(b"")
