@@ -1,7 +1,7 @@
 """The data of a run: from the config to splits of pictures that yield batches."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
@@ -35,7 +35,7 @@ class Dataset:
     preprocessing: Preprocessing
     splits: Mapping[str, PictureSet]
     training: PictureSet
-    leaks: tuple[tuple[Picture, Picture], ...]
+    leaks: Sequence[tuple[Picture, Picture]]
 
 
 def load_dataset(
@@ -73,7 +73,7 @@ def load_dataset(
     with hosts.together():
         kept = keep({**sets, "train": sets["train"].larger(margin)}, *room)
     splits = kept if margin == 1.0 else {**kept, "train": sets["train"]}
-    return Dataset(manifest, preprocessing, splits, kept["train"], tuple(leaks))
+    return Dataset(manifest, preprocessing, splits, kept["train"], leaks)
 
 
 def preprocessing_of(config: Config, task: Task) -> Preprocessing:

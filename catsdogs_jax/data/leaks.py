@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 
@@ -22,34 +22,90 @@ _PAIRS_AT_ONCE = 1 << 16
 Pair = tuple[Picture, Picture]
 
 
-def find_leaks(pictures: Pictures, within: bool = False) -> list[Pair]:
-    """Returns the pairs of alike pictures whose splits differ.
+class Leaks(Sequence[Pair]):
+    """Pairs of alike pictures, which are looked up one at a time: there can be as many as pictures.
 
-    Two hashes that differ in at most 3 bits agree in at least one of four bands of 16 bits, so
-    only pictures that share a band are compared: far fewer than all pairs.
+    Args:
+        pictures: All pictures.
+        places: Places of the two of each pair among them, int [n, 2].
+    """
+
+    def __init__(self, pictures: Pictures, places: np.ndarray):
+        self._pictures, self._places = pictures, places
+
+    @overload
+    def __getitem__(self, place: int) -> Pair: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Pair]: ...
+
+    def __getitem__(self, place: int | slice) -> Pair | list[Pair]:
+        if isinstance(place, slice):
+            return [self[k] for k in range(len(self))[place]]
+        first, second = self._places[range(len(self))[place]].tolist()
+        return self._pictures[first], self._pictures[second]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def find_leaks(pictures: Pictures, within: bool = False) -> Leaks:
+    """Returns pairs of alike pictures whose splits differ.
+
+    Not all pairs: of thousands of frames of a fixed camera that would be millions. Each picture
+    that has alike ones in another split stands in a pair with one of them, an exact copy if there
+    is one, else the first that is nearly the same.
 
     Args:
         pictures: Pictures of all splits.
-        within: Whether pairs within a split count too.
+        within: Whether pairs within a split count too; each picture but the first of its like has
+            one, with an earlier one.
     """
-    contents, splits = content_numbers(pictures), pictures.column("split").values
+    count, splits = len(pictures), pictures.column("split").values
     hashes = pictures.column("perceptual_hash").values.view(">u8")[:, 0].astype(np.uint64)
-    pairs: set[tuple[int, int]] = set()
     # Equal files too: hashes that different versions have computed may differ by more.
-    bands = ((hashes >> np.uint64(band * _BITS)).astype(np.uint16) for band in range(_BANDS))
-    for values in (contents, *bands):
-        for first, second in _sharing(values):
+    _, content = np.unique(content_numbers(pictures), return_inverse=True)
+    exact = _firsts(content, splits, count)
+    distinct, near = np.unique(hashes, return_inverse=True)
+    own = _firsts(near, splits, count)
+    firsts = own.copy()
+    for one, other in _alike(distinct):
+        np.minimum.at(firsts, one, own[other])
+        np.minimum.at(firsts, other, own[one])
+    found, places = [np.empty((0, 2), np.int64)], np.arange(count)
+    for split in np.unique(splits):
+        partner = exact[content, split]
+        partner = np.where((partner == count) | (partner == places), firsts[near, split], partner)
+        wanted = (partner < count) & (partner != places)
+        if not within:
+            wanted &= splits != split
+        pairs = np.stack([places[wanted], partner[wanted]], axis=1)
+        found.append(np.sort(pairs, axis=1))
+    return Leaks(pictures, np.unique(np.concatenate(found), axis=0))
+
+
+def _firsts(groups: np.ndarray, splits: np.ndarray, none: int) -> np.ndarray:
+    """Returns the first place of each group in each split, int [groups, splits], or `none`."""
+    found = np.full((groups.max(initial=-1) + 1, splits.max(initial=0) + 1), none)
+    np.minimum.at(found, (groups, splits), np.arange(len(groups)))
+    return found
+
+
+def _alike(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields places of hashes that differ in at most `MAX_DISTANCE` bits, many at a time.
+
+    Two such hashes agree in at least one of four bands of 16 bits, so only those that share a band
+    are compared: far fewer than all pairs.
+    """
+    for band in range(_BANDS):
+        for first, second in _sharing((hashes >> np.uint64(band * _BITS)).astype(np.uint16)):
             alike = np.bitwise_count(hashes[first] ^ hashes[second]) <= MAX_DISTANCE
-            alike |= contents[first] == contents[second]
-            if not within:
-                alike &= splits[first] != splits[second]
-            pairs.update(zip(first[alike].tolist(), second[alike].tolist(), strict=True))
-    return [(pictures[a], pictures[b]) for a, b in sorted(pairs)]
+            yield first[alike], second[alike]
 
 
 def settle_leaks(
     manifest: Manifest, policy: Literal["report", "exclude", "error"]
-) -> tuple[Manifest, list[Pair]]:
+) -> tuple[Manifest, Sequence[Pair]]:
     """Finds alike pictures in different splits, and does what the config says about them.
 
     Args:

@@ -4,11 +4,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.dataset import load_dataset
-from catsdogs_jax.data.leaks import kind, leaked_files
+from catsdogs_jax.data.leaks import MAX_DISTANCE, find_leaks, kind, leaked_files
+from catsdogs_jax.data.pictures import Picture, Pictures
 from catsdogs_jax.errors import UserError
 
 Tiny = Callable[..., Config]
@@ -70,3 +72,63 @@ def test_a_class_that_excluding_empties_is_named(colours: Path, tiny: Tiny) -> N
     shutil.copytree(colours / "validation/red", colours / "train/red")
     with pytest.raises(UserError, match="class 'red' has no readable picture in the train split"):
         load_dataset(tiny(data={"leaks": "exclude"}))
+
+
+def picture(number: int, split: str, content: int, perceptual: int) -> Picture:
+    hashes = f"{content:016x}".ljust(64, "0"), f"{perceptual:016x}"
+    return Picture(f"{number}.jpg", (0,), split, 8, 8, 1, True, *hashes)
+
+
+def alike(one: Picture, other: Picture) -> bool:
+    bits = int(one.perceptual_hash, 16) ^ int(other.perceptual_hash, 16)
+    return one.content_hash == other.content_hash or bits.bit_count() <= MAX_DISTANCE
+
+
+def families(count: int, seed: int) -> list[Picture]:
+    """Pictures of a few families, whose hashes differ by a few bits, some of them equal files."""
+    rng, made = np.random.default_rng(seed), []
+    bases = rng.integers(0, 2**63, 6).tolist()
+    for number in range(count):
+        flips = rng.integers(0, 64, rng.integers(0, 4)).tolist()
+        perceptual = bases[number % 6] ^ sum({1 << flip for flip in flips})
+        content = int(rng.integers(0, count // 2))
+        made.append(
+            picture(number, str(rng.choice(["train", "validation", "test"])), content, perceptual)
+        )
+    return made
+
+
+@pytest.mark.parametrize("within", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_each_picture_that_has_its_like_elsewhere_stands_in_a_pair(seed: int, within: bool) -> None:
+    made = families(60, seed)
+    found = list(find_leaks(Pictures.of(made), within=within))
+    assert all(alike(*pair) for pair in found)
+    assert within or all(one.split != other.split for one, other in found)
+    told = {(one.file, other.split) for one, other in found}
+    told |= {(other.file, one.split) for one, other in found}
+    all_pairs = [(a, b) for a in made for b in made if a is not b and alike(a, b)]
+    assert len(found) < len(all_pairs) / 2
+    for one, other in all_pairs:
+        if one.split != other.split:
+            assert (one.file, other.split) in told
+            twins = {b.split for a, b in all_pairs if a is one and a.content_hash == b.content_hash}
+            if other.split in twins:
+                splits = {one.split, other.split}
+                own = [p for p in found if one in p and {p[0].split, p[1].split} == splits]
+                assert "exact copy" in map(kind, own)
+        elif within and made.index(one) > made.index(other):
+            assert (one.file, one.split) in told
+
+
+def test_frames_of_a_fixed_camera_are_no_millions_of_pairs() -> None:
+    splits = ["train", "validation"] * 5_000
+    made = Pictures.of(picture(k, split, k, 2**63 | k % 7) for k, split in enumerate(splits))
+    leaks = find_leaks(made)
+    assert len(leaks) == 10_000 - 1
+    assert len(leaked_files(leaks, "validation")) == 5_000
+    assert len(find_leaks(made, within=True)) < 20_000
+
+
+def test_no_picture_is_alike_none() -> None:
+    assert len(find_leaks(Pictures.of([]))) == 0
