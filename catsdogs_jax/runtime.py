@@ -1,5 +1,6 @@
 """What a process sets before its first computation."""
 
+import contextlib
 import ctypes
 import hashlib
 import io
@@ -44,6 +45,7 @@ def start(require: str | None = None, *, deterministic: bool = True) -> None:
         repeat_on_gpus()
     keep_freed_memory()
     keep_compilations()
+    allow_open_files()
     if require is not None:
         require_platform(require)
 
@@ -102,6 +104,20 @@ def keep_compilations() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", _COMPILED_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING_SECONDS)
+
+
+def allow_open_files() -> None:
+    """Raises the number of files that this process may have open to the most that it may ask for.
+
+    The usual 1,024 are fewer than the shards of a large data set, each of which stays open.
+    """
+    try:
+        import resource
+    except ImportError:  # Not Unix.
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS names no limit, and then has one.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def keep_freed_memory() -> None:

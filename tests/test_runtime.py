@@ -121,3 +121,17 @@ def test_gpus_repeat_to_the_bit_unless_told_otherwise(monkeypatch: pytest.Monkey
     monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_deterministic_ops=false")
     runtime.repeat_on_gpus()
     assert os.environ["XLA_FLAGS"] == "--xla_gpu_deterministic_ops=false"
+
+
+LIMITED = """
+import resource
+from catsdogs_jax import runtime
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+runtime.allow_open_files()
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
+"""
+
+
+def test_as_many_files_may_be_open_as_the_machine_allows() -> None:
+    subprocess.run([sys.executable, "-c", LIMITED], check=True)

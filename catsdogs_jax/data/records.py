@@ -6,6 +6,7 @@ wrote and that lie elsewhere.
 
 import bisect
 import dataclasses
+import errno
 import functools
 import gzip
 import hashlib
@@ -219,6 +220,8 @@ class Pack:
         except UserError:
             raise
         except Exception as error:  # Of the package that reads the format.
+            if isinstance(error, OSError) and error.errno == errno.EMFILE:
+                raise  # No fault of the shard.
             raise UserError(
                 f"shard {self.where(file)!r} cannot be read ({first_line(error)}): {self._mend}"
             ) from error

@@ -19,6 +19,9 @@ from catsdogs_jax.data.records import Pack
 SCAN_VERSION = 2
 """Raise it whenever `scan_file` says something else of the same file."""
 
+MAX_BYTES = 2**30
+"""A larger file is refused unread; `MAX_PIXELS` of four channels of 16 bits take less."""
+
 _FILES_AT_ONCE = 8
 """To hand one file over takes as long as a tenth of its decoding."""
 
@@ -65,8 +68,11 @@ def read_file(path: Path) -> bytes:
         BadPicture: There is no such file, or it cannot be read; the message says why.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # A pipe would be waited for without end.
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # A pipe would be waited for without end.
             raise BadPicture("not a regular file")
+        if found.st_size > MAX_BYTES:  # A film or an archive, whose bytes would fill the memory.
+            raise BadPicture(f"{found.st_size:,} bytes are over the limit of {MAX_BYTES:,}")
         return path.read_bytes()
     except OSError as error:
         raise BadPicture(f"cannot be read: {error.strerror or error}") from error

@@ -85,12 +85,15 @@ class FileScanner:
 
 class _Process:
     def __init__(self) -> None:
-        # It finds the package where this process has found it, and uses one core.
-        paths = os.pathsep.join(filter(None, sys.path))
+        self._answered = False
+        # It finds all packages where this process has found them (-P: no others in the current
+        # folder), uses one core, and warns of nothing that is in a picture.
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __spec__.name],
+            [sys.executable, "-P", "-m", __spec__.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
         )
 
@@ -101,7 +104,11 @@ class _Process:
         with contextlib.suppress(BrokenPipeError):
             asked.write(json.dumps(list(map(os.fspath, paths))).encode() + b"\n")
             asked.flush()
-        if not (answer := answers.readline()).endswith(b"\n"):
+        answer = answers.readline()
+        if not answer and not self._answered:  # It cannot start here, for whatever reason.
+            return list(map(scan_file, paths))
+        self._answered = True
+        if not answer.endswith(b"\n"):
             code = self._process.wait()
             why = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
             raise UserError(

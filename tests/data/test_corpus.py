@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from catsdogs_jax.data import scan
 from catsdogs_jax.data.decode import MAX_PIXELS, Header, decode, decode_square, read_header
-from catsdogs_jax.data.scan import Scanned, scan_file, scan_files
+from catsdogs_jax.data.scan import MAX_BYTES, Scanned, scan_file, scan_files
 
 Case = tuple[str, bytes]
 
@@ -219,6 +219,14 @@ def test_a_bomb_is_refused_by_its_header(
     found = scan_file(tmp_path / "bomb.jpg")
     assert isinstance(found, str)
     assert "pixels" in found
+
+
+def test_a_film_is_refused_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = tmp_path / "film.mp4"
+    film.touch()
+    os.truncate(film, MAX_BYTES + 1)  # Holes: it takes no place.
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
+    assert scan_file(film) == "1,073,741,825 bytes are over the limit of 1,073,741,824"
 
 
 @pytest.mark.parametrize(

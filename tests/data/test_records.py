@@ -1,6 +1,7 @@
 """Promises of packs: what is trained from one is what is trained from the folder it was made of."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -21,11 +22,12 @@ from catsdogs_jax import check
 from catsdogs_jax.config import Config, DataConfig
 from catsdogs_jax.data import pack as packing
 from catsdogs_jax.data import shards
+from catsdogs_jax.data.columns import Texts
 from catsdogs_jax.data.contents import as_files, read_picture
 from catsdogs_jax.data.dataset import Dataset, load_dataset
 from catsdogs_jax.data.pack import PackOptions, pack
 from catsdogs_jax.data.places import origin_of
-from catsdogs_jax.data.records import list_records
+from catsdogs_jax.data.records import Pack, list_records
 from catsdogs_jax.data.shards import Squares
 from catsdogs_jax.data.sources import list_folder, list_labelled, list_source, list_table
 from catsdogs_jax.data.tensorflow import tf
@@ -381,3 +383,16 @@ def test_a_full_disk_is_told_in_one_line(colours: Path, tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "make room, and give the same command again" in ended.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_too_many_open_files_are_no_fault_of_a_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    pack = Pack.__new__(Pack)
+    pack._files, pack._places = Texts(["a.jpg"]), np.zeros((1, 4), np.int64)
+    monkeypatch.setattr(pack, "_reader", full, raising=False)
+    with pytest.raises(OSError, match="Too many open files"):
+        pack.read("a.jpg")

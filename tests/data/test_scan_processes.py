@@ -77,9 +77,30 @@ def test_where_no_process_can_be_started_threads_go_on(
     assert list(scanner.scan([path])) == [scan_file(path)]
 
 
-def test_a_process_that_is_killed_is_told_with_its_files(
-    scanner: FileScanner, paint: Paint
+def test_where_processes_end_at_once_the_files_are_scanned_here(
+    scanner: FileScanner, paint: Paint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    (tmp_path / "json.py").write_text("raise ImportError")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    path = paint("0.jpg")
+    assert list(scanner.scan([path] * 40)) == [scan_file(path)] * 40
+
+
+def test_a_module_of_the_same_name_in_the_current_folder_does_no_harm(
+    scanner: FileScanner, paint: Paint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "json.py").write_text("raise ImportError")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.setattr(scan_processes, "scan_file", lambda _: pytest.fail("not by a process"))
+    path = paint("0.jpg")
+    assert list(scanner.scan([path])) == [scan_file(path)]
+
+
+def test_a_process_that_is_killed_is_told_with_its_files(
+    scanner: FileScanner, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_processes, "cores", lambda: 1)
     path = paint("0.jpg")
     list(scanner.scan([path]))
     for child in children():
