@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +20,20 @@ def apply_marks(listing: Listing, exclude: str, relabel: str) -> Listing:
 
     Raises:
         UserError: A table cannot be read, lacks a column, names a file that the source does not
-            list, or nothing is left.
+            list, gives a file two labels, or nothing is left.
     """
     if not exclude and not relabel:
         return listing
     known = set(listing.examples.column("file"))
-    excluded = set(_rows(exclude, "data.exclude", ("file",), known)) if exclude else set()
-    labels: Mapping[str, Mapping[str, str]] = {}
-    if relabel:
-        labels = _rows(relabel, "data.relabel", ("file", "label"), known)
+    excluded = set()
+    if exclude:
+        excluded = {row["file"] for row in _rows(exclude, "data.exclude", ("file",), known)}
+    labels = _new_labels(relabel, known) if relabel else {}
     kept = np.array([file not in excluded for file in listing.examples.column("file")], bool)
     if not kept.any():
         raise UserError(f"data.exclude={exclude} leaves out every picture")
     examples = Examples.of(
-        _relabelled(example, labels[example.file]["label"]) if example.file in labels else example
+        dataclasses.replace(example, labels=labels.get(example.file, example.labels))
         for example in listing.examples[kept]
     )
     facts = None if listing.facts is None else listing.facts[kept]
@@ -42,15 +41,24 @@ def apply_marks(listing: Listing, exclude: str, relabel: str) -> Listing:
     return dataclasses.replace(listing, examples=examples, facts=facts, multilabel=multilabel)
 
 
-def _relabelled(example: Example, label: str) -> Example:
-    names = tuple(name.strip() for name in label.split("|") if name.strip())
-    return dataclasses.replace(example, labels=names)
+def _new_labels(table: str, known: set[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the labels that a table gives to files."""
+    found: dict[str, tuple[str, ...]] = {}
+    for row in _rows(table, "data.relabel", ("file", "label"), known):
+        file = row["file"]
+        labels = tuple(name.strip() for name in row["label"].split("|") if name.strip())
+        first = found.setdefault(file, labels)
+        # The same twice is no riddle: `check` names a file once for each that it is equal to.
+        if set(first) != set(labels):
+            raise UserError(
+                f"data.relabel={table} gives {file!r} the label {'|'.join(first)!r} and the label "
+                f"{'|'.join(labels)!r}: leave one row of the file"
+            )
+    return found
 
 
-def _rows(
-    table: str, key: str, columns: tuple[str, ...], known: set[str]
-) -> dict[str, dict[str, str]]:
-    """Returns the rows of a CSV by file."""
+def _rows(table: str, key: str, columns: tuple[str, ...], known: set[str]) -> list[dict[str, str]]:
+    """Returns the rows of a CSV."""
     path = Path(table)
     if not path.is_file():
         raise UserError(
@@ -70,4 +78,4 @@ def _rows(
         if row["file"] not in known:
             hint = nearest(row["file"], list(known)) if len(known) < 10_000 else ""
             raise UserError(f"{key}={table} names {row['file']!r}, which is not listed.{hint}")
-    return {row["file"]: row for row in rows}
+    return rows

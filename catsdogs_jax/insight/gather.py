@@ -11,7 +11,7 @@ import numpy as np
 from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.insight import calibration, tables
 from catsdogs_jax.insight.galleries import galleries, leak_photos, suspects
-from catsdogs_jax.insight.mistakes import brightness, sharpness, slices
+from catsdogs_jax.insight.mistakes import Suspect, brightness, sharpness, slices
 from catsdogs_jax.insight.source import Source
 from catsdogs_jax.models.summary import summarize
 from catsdogs_jax.reporting.flowchart import Layer
@@ -196,17 +196,24 @@ def _speed(values: dict[str, Any] | Any, parameters: int) -> Sequence[tuple[str,
 
 
 def _write_suspects(source: Source) -> None:
-    """Writes file and better label of each doubtful picture; a reader may keep those that hold."""
+    """Writes file and better label of each doubtful picture; a reader may keep those that hold.
+
+    A picture has one row, with all labels that are to change and the margin of the most doubtful:
+    rows that change one label each would undo each other.
+    """
+    doubtful: dict[tuple[str, int], list[Suspect]] = {}
+    for split, suspect in suspects(source):
+        doubtful.setdefault((split, suspect.index), []).append(suspect)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "label", "given", "margin", "split"])
     classes = source.task.classes
-    for split, suspect in suspects(source):
-        picture = source.sets[split].pictures[suspect.index]
-        better = {suspect.suggested}
+    for (split, index), found in doubtful.items():
+        picture = source.sets[split].pictures[index]
+        better = {suspect.suggested for suspect in found}
         if source.task.kind == "multilabel":
             better ^= set(picture.labels)
         label = "|".join(classes[k] for k in sorted(better))
         given = "|".join(classes[k] for k in picture.labels)
-        writer.writerow([picture.file, label, given, f"{suspect.margin:.4f}", split])
+        writer.writerow([picture.file, label, given, f"{found[0].margin:.4f}", split])
     write_text(source.folder.suspects, text.getvalue())

@@ -47,3 +47,13 @@ def test_a_table_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, mess
 def test_a_missing_table_is_refused() -> None:
     with pytest.raises(UserError, match="no such file"):
         apply_marks(LISTING, "nowhere.csv", "")
+
+
+def test_a_file_with_two_labels_is_refused_and_the_same_label_twice_is_not(tmp_path: Path) -> None:
+    rows = "file,label,reason\ncat/1.jpg,dog|cat,like a\ncat/0.jpg,dog,\n"
+    same = write(tmp_path / "same.csv", f"{rows}cat/1.jpg,cat|dog,like b\n")
+    assert apply_marks(LISTING, "", same).examples[1].labels == ("dog", "cat")
+    other = write(tmp_path / "other.csv", f"{rows}cat/1.jpg,cat,like b\n")
+    words = r"relabel=.*other.csv gives 'cat/1.jpg' the label 'dog\|cat' and the label 'cat'"
+    with pytest.raises(UserError, match=words):
+        apply_marks(LISTING, "", other)

@@ -15,8 +15,12 @@ from PIL import Image
 
 from catsdogs_jax import explain, report
 from catsdogs_jax.config.reader import config_from_dict
+from catsdogs_jax.data.marks import apply_marks
+from catsdogs_jax.data.tables import list_table
 from catsdogs_jax.errors import UserError
-from catsdogs_jax.insight.gather import gather
+from catsdogs_jax.insight import gather as report_gather
+from catsdogs_jax.insight.gather import gather, write_report
+from catsdogs_jax.insight.mistakes import Suspect
 from catsdogs_jax.insight.source import Source, read_run
 from catsdogs_jax.reporting.page import render
 from catsdogs_jax.train import train_and_evaluate
@@ -61,6 +65,11 @@ def paint_table(folder: Path, kind: str) -> Path:
     table = folder / "pictures.jsonl"
     table.write_text("\n".join(lines), encoding="utf-8")
     return table
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 @pytest.fixture(scope="module", params=["binary", "multiclass", "multilabel"])
@@ -134,10 +143,30 @@ def test_slices_hold_every_picture_once(source: Source) -> None:
 
 
 def test_suspects_are_listed_with_a_label_other_than_the_given(run: Path) -> None:
-    with (run / "suspects.csv").open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = rows_of(run / "suspects.csv")
     assert all(row["label"] != row["given"] for row in rows)
     assert {row["split"] for row in rows} <= {"validation", "test"}
+
+
+def test_all_doubtful_labels_of_a_picture_are_one_row_that_training_takes(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if source.task.kind != "multilabel":
+        pytest.skip("of one label there is one doubt")
+    pictures, classes = source.sets["validation"].pictures, source.task.classes
+    found = [(0, 1, 0.9), (1, 2, 0.8), (0, 0, 0.7), (0, 2, 0.6)]
+    suspects = [("validation", Suspect(index, k, k, margin)) for index, k, margin in found]
+    monkeypatch.setattr(report_gather, "suspects", lambda _: suspects)
+    folder = dataclasses.replace(source.folder, path=tmp_path / "run")
+    write_report(dataclasses.replace(source, folder=folder))
+    rows = rows_of(folder.suspects)
+    assert [row["file"] for row in rows] == [pictures[0].file, pictures[1].file]
+    assert [row["margin"] for row in rows] == ["0.9000", "0.8000"]
+    listing = list_table(source.manifest.root / "pictures.jsonl", None)
+    now = apply_marks(listing, "", str(folder.suspects)).examples
+    labels = {example.file: {classes.index(name) for name in example.labels} for example in now}
+    assert labels[pictures[0].file] == {0, 1, 2} - set(pictures[0].labels)
+    assert labels[pictures[1].file] == {2} ^ set(pictures[1].labels)
 
 
 def test_the_command_writes_the_page_of_the_run_again(
