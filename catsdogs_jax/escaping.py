@@ -4,6 +4,10 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+NAME_BYTES = "surrogateescape"
+"""How a table is written and read in which a file must be found again: its name is spelled in its
+own bytes, where they are no UTF-8 too. Tables that are only looked at have them spelled out."""
+
 _FORMULA = ("=", "+", "-", "@")
 
 

@@ -239,11 +239,17 @@ def write_json(path: Path, tree: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(tree, indent=1) + "\n")
 
 
-def write_text(path: Path, text: str | Iterable[str]) -> None:
-    """Writes a text file, given whole or in parts, as one; and its folder if there is none."""
+def write_text(path: Path, text: str | Iterable[str], errors: str = "strict") -> None:
+    """Writes a text file, given whole or in parts, as one; and its folder if there is none.
+
+    Args:
+        path: The file.
+        text: What is to be in it.
+        errors: As `open` has it, of characters that UTF-8 cannot spell.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", encoding="utf-8") as stream:
+    with draft.open("w", encoding="utf-8", errors=errors) as stream:
         stream.writelines([text] if isinstance(text, str) else text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from catsdogs_jax.data.listing import Example, Examples, Listing
+from catsdogs_jax.data.listing import Examples, Listing
 from catsdogs_jax.errors import UserError, nearest
+from catsdogs_jax.escaping import NAME_BYTES
 
 
 def apply_marks(listing: Listing, exclude: str, relabel: str) -> Listing:
@@ -20,7 +21,7 @@ def apply_marks(listing: Listing, exclude: str, relabel: str) -> Listing:
 
     Raises:
         UserError: A table cannot be read, lacks a column, names a file that the source does not
-            list, gives a file two labels, or nothing is left.
+            list, gives a file two labels or a new one that is no UTF-8, or nothing is left.
     """
     if not exclude and not relabel:
         return listing
@@ -28,7 +29,7 @@ def apply_marks(listing: Listing, exclude: str, relabel: str) -> Listing:
     excluded = set()
     if exclude:
         excluded = {row["file"] for row in _rows(exclude, "data.exclude", ("file",), known)}
-    labels = _new_labels(relabel, known) if relabel else {}
+    labels = _new_labels(relabel, known, listing) if relabel else {}
     kept = np.array([file not in excluded for file in listing.examples.column("file")], bool)
     if not kept.any():
         raise UserError(f"data.exclude={exclude} leaves out every picture")
@@ -41,7 +42,7 @@ def apply_marks(listing: Listing, exclude: str, relabel: str) -> Listing:
     return dataclasses.replace(listing, examples=examples, facts=facts, multilabel=multilabel)
 
 
-def _new_labels(table: str, known: set[str]) -> dict[str, tuple[str, ...]]:
+def _new_labels(table: str, known: set[str], listing: Listing) -> dict[str, tuple[str, ...]]:
     """Returns the labels that a table gives to files."""
     found: dict[str, tuple[str, ...]] = {}
     for row in _rows(table, "data.relabel", ("file", "label"), known):
@@ -54,7 +55,20 @@ def _new_labels(table: str, known: set[str]) -> dict[str, tuple[str, ...]]:
                 f"data.relabel={table} gives {file!r} the label {'|'.join(first)!r} and the label "
                 f"{'|'.join(labels)!r}: leave one row of the file"
             )
+    _check_text(table, {name for names in found.values() for name in names}, listing)
     return found
+
+
+def _check_text(table: str, names: set[str], listing: Listing) -> None:
+    """Refuses labels of which Python could not read the bytes, unless a folder is named so."""
+    odd = {name for name in names if any("\udc80" <= c <= "\udcff" for c in name)}
+    if odd:
+        odd -= {name for example in listing.examples for name in example.labels}
+    if odd:
+        raise UserError(
+            f"data.relabel={table} has the label {min(odd)!r}, which is no UTF-8: save the table "
+            "as UTF-8"
+        )
 
 
 def _rows(table: str, key: str, columns: tuple[str, ...], known: set[str]) -> list[dict[str, str]]:
@@ -65,11 +79,11 @@ def _rows(table: str, key: str, columns: tuple[str, ...], known: set[str]) -> li
             f"{key} is {table!r}: no such file; python -m catsdogs_jax.check writes one"
         )
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with path.open(newline="", encoding="utf-8-sig", errors=NAME_BYTES) as stream:
             reader = csv.DictReader(stream)
             rows = [dict(row) for row in reader]
             found = list(reader.fieldnames or [])
-    except (csv.Error, UnicodeDecodeError) as error:
+    except csv.Error as error:
         raise UserError(f"cannot read {key}={table}: {error}") from error
     missing = [column for column in columns if column not in found]
     if missing:

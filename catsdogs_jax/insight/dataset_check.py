@@ -16,6 +16,7 @@ from catsdogs_jax.data.pictures import Picture, Pictures
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.data.sources import list_folder
+from catsdogs_jax.escaping import NAME_BYTES
 from catsdogs_jax.insight import thumbnails
 from catsdogs_jax.insight.mistakes import brightness, sharpness
 from catsdogs_jax.preprocessing import Preprocessing
@@ -153,7 +154,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]])
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, text.getvalue(), errors=NAME_BYTES)
 
 
 def page_content(check: Check) -> CheckContent:

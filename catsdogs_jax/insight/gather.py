@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from catsdogs_jax.data.places import origin_of
+from catsdogs_jax.escaping import NAME_BYTES
 from catsdogs_jax.insight import calibration, tables
 from catsdogs_jax.insight.galleries import galleries, leak_photos, suspects
 from catsdogs_jax.insight.mistakes import Suspect, brightness, sharpness, slices
@@ -216,4 +217,4 @@ def _write_suspects(source: Source) -> None:
         label = "|".join(classes[k] for k in sorted(better))
         given = "|".join(classes[k] for k in picture.labels)
         writer.writerow([picture.file, label, given, f"{found[0].margin:.4f}", split])
-    write_text(source.folder.suspects, text.getvalue())
+    write_text(source.folder.suspects, text.getvalue(), errors=NAME_BYTES)

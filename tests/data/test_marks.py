@@ -57,3 +57,13 @@ def test_a_file_with_two_labels_is_refused_and_the_same_label_twice_is_not(tmp_p
     words = r"relabel=.*other.csv gives 'cat/1.jpg' the label 'dog\|cat' and the label 'cat'"
     with pytest.raises(UserError, match=words):
         apply_marks(LISTING, "", other)
+
+
+def test_a_label_that_is_no_utf_8_is_refused_unless_a_class_has_that_name(tmp_path: Path) -> None:
+    table = tmp_path / "latin.csv"
+    table.write_bytes("file,label\ncat/1.jpg,kätzchen\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"label 'k\\udce4tzchen', which is no UTF-8: save"):
+        apply_marks(LISTING, "", str(table))
+    named = Examples.of([*EXAMPLES, Example("k/1.jpg", ("k\udce4tzchen",), "train")])
+    found = apply_marks(Listing(Path("root"), named), "", str(table)).examples
+    assert found[1].labels == found[3].labels

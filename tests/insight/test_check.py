@@ -1,6 +1,7 @@
 """Promises of the look at a data set before training."""
 
 import csv
+import os
 import shutil
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8", errors="surrogateescape") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -73,3 +74,26 @@ def test_what_would_spoil_a_run_is_found_and_can_be_left_out(
     left = {example.file for example in apply_marks(list_folder(folder), *tables).examples}
     assert not left & set(excluded)
     assert "validation/cat/0.png" in left
+
+
+def test_pictures_whose_names_are_no_utf_8_can_be_left_out_and_relabelled(
+    folder: Path, tmp_path: Path
+) -> None:
+    odd = [os.fsdecode(name) for name in (b"\xff broken.jpg", b"\xe4.png", b"\xfc twice.png")]
+    cats, dogs = folder / "train/cat", folder / "train/<i>dog"
+    (cats / odd[0]).write_bytes(b"nothing")
+    shutil.copy(cats / "1.png", dogs / odd[1])
+    shutil.copy(cats / "2.png", cats / odd[2])
+    page = tmp_path / "out" / "page.html"
+    with pytest.raises(SystemExit):
+        check.main([str(folder), "--out", str(page)])
+    excluded = {row["file"] for row in rows(page.parent / "exclude.csv")}
+    assert {f"train/cat/{odd[0]}", f"train/cat/{odd[2]}"} <= excluded
+    table = page.parent / "relabel.csv"
+    mended = table.read_bytes().replace(b"\xe4.png,<i>dog", b"\xe4.png,cat")
+    table.write_bytes(mended)
+    listing = apply_marks(list_folder(folder), "", str(table))
+    labels = {example.file: example.labels for example in listing.examples}
+    assert labels[f"train/<i>dog/{odd[1]}"] == ("cat",)
+    left = apply_marks(list_folder(folder), str(page.parent / "exclude.csv"), "").examples
+    assert not excluded & {example.file for example in left}
