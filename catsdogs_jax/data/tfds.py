@@ -4,6 +4,7 @@ The folder, or the index of the prepared shards, is then read by the same road a
 pictures or records: the same checks, the same order, the same decoder.
 """
 
+import contextlib
 import re
 import tempfile
 from pathlib import Path, PurePosixPath
@@ -148,8 +149,15 @@ def export_builder(builder: Any, root: Path | None = None) -> Path:
     def fill(folder: Path) -> None:
         for split in splits:
             _write_split(builder, split, classes, folder / _SPLITS[split])
+        if not any(folder.iterdir()):
+            raise UserError(
+                f"data set {builder.info.name!r} has no picture whose class is known: choose "
+                "another"
+            )
 
-    return make_once(root, settings, fill)
+    made = make_once(root, settings, fill)
+    _remove_empty(made)
+    return made
 
 
 def index_builder(builder: Any, url: str | None = None) -> Path:
@@ -216,15 +224,21 @@ def _write_split(builder: Any, split: str, classes: list[str], folder: Path) -> 
     skip = {"image": tfds.decode.SkipDecoding()}  # The original bytes, not a re-encoded copy.
     read_config = tfds.ReadConfig(interleave_cycle_length=1)  # In the order of the files.
     data = builder.as_dataset(split=split, decoders=skip, read_config=read_config)
-    for name in classes:
-        (folder / _safe(name)).mkdir(parents=True)
     for number, example in enumerate(data.as_numpy_iterator()):
         if example["label"] < 0:  # As in the test splits of contests: its class is not known.
             continue
         content = example["image"]
         ending = next((e for start, e in _ENDINGS if content.startswith(start)), ".img")
         path = folder / _safe(classes[example["label"]]) / f"{number:07d}{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)  # Not before: a class may have none here.
         path.write_bytes(content)
+
+
+def _remove_empty(root: Path) -> None:
+    """Removes folders without pictures, which exports of earlier versions may hold."""
+    for folder in (*root.glob("*/*"), *root.glob("*")):
+        with contextlib.suppress(OSError):  # It holds some, or is not ours to change.
+            folder.rmdir()
 
 
 def _safe(name: str) -> str:

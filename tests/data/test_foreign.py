@@ -226,7 +226,11 @@ def test_pictures_without_a_label_are_left_out_and_named(
     assert {example.split for example in listing.examples} == {"train", "validation"}
     assert {example.labels for example in listing.examples} == {("red",), ("deep_blue",)}
     exported = export_builder(builder, tmp_path / "exported")  # Has no way to name them.
-    assert not [path for path in (exported / "test").rglob("*") if path.is_file()]
+    assert {path.name for path in exported.iterdir() if path.is_dir()} == {"train", "validation"}
+    assert {example.split for example in list_labelled(exported).examples} == {
+        "train",
+        "validation",
+    }
 
 
 def cut(path: Path) -> None:
