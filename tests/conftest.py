@@ -102,6 +102,32 @@ def colours(tmp_path: Path, paint: Paint) -> Path:
 
 
 @pytest.fixture
+def disk_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What waits for the disk and what is renamed, in order: "fsync PATH", "rename NEW"."""
+    calls: list[str] = []
+
+    def told(path: str | Path) -> str:
+        return os.path.relpath(path, tmp_path)
+
+    def noted(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(source: Any, target: Any = None) -> None:
+            if target is None:
+                calls.append(f"fsync {told(os.readlink(f'/proc/self/fd/{source}'))}")
+                real(source)
+            else:
+                calls.append(f"rename {told(target)}")
+                real(source, target)
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in ("fsync", "rename", "replace"):
+        noted(name)
+    return calls
+
+
+@pytest.fixture
 def tiny(colours: Path) -> Callable[..., Config]:
     """Returns a function that makes a small, fast config on the coloured pictures."""
 

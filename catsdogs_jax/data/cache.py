@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from catsdogs_jax.data.pipeline import PictureSet
-from catsdogs_jax.data.places import cache_folder, make_once
+from catsdogs_jax.data.places import cache_folder, make_once, to_disk
 
 DECODER_VERSION = 1
 """Part of the key; raise it whenever the decoder gives other pixels."""
@@ -26,8 +26,8 @@ def on_disk(pictures: PictureSet, budget: int) -> PictureSet:
     """Returns the set with its decoded pictures in a file of the cache folder, mapped to memory.
 
     The file is found by the contents of the pictures and how they are decoded. A draft is renamed
-    when it is complete, so a process that is killed half-way leaves nothing that is read, and of
-    two processes that decode at once one wins and both go on.
+    when it is complete and on the disk, so a process that is killed half-way, or a power cut,
+    leaves nothing that is read, and of two processes that decode at once one wins and both go on.
 
     Args:
         pictures: The set.
@@ -49,7 +49,11 @@ def on_disk(pictures: PictureSet, budget: int) -> PictureSet:
         # A full disk is an error here; later, in mapped memory, it would be a SIGBUS.
         with (draft / _PIXELS).open("wb") as stream:
             os.posix_fallocate(stream.fileno(), 0, pictures.decoded_bytes)
-        pictures.decode_into(np.memmap(draft / _PIXELS, np.uint8, "r+", shape=shape))
+        decoded = np.memmap(draft / _PIXELS, np.uint8, "r+", shape=shape)
+        pictures.decode_into(decoded)
+        # Space that is reserved reads as zeros: a power cut would leave black pictures.
+        decoded.flush()
+        to_disk(draft / _PIXELS)
 
     try:
         make_once(folder, {"key": key}, fill)

@@ -6,6 +6,7 @@ more. Where the disk is too small for it, small stand-ins are made in place of t
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import itertools
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from catsdogs_jax.cores import REQUESTS
-from catsdogs_jax.data.places import cache_folder, set_copied, set_store
+from catsdogs_jax.data.places import cache_folder, set_copied, set_store, to_disk
 from catsdogs_jax.data.remote import fetch_url, tags_below
 from catsdogs_jax.errors import UserError
 
@@ -67,6 +68,31 @@ def size_in_store(stand_in: Path) -> int:
 _Tags = Mapping[str, str]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Record:
+    """What is kept of a file.
+
+    Attributes:
+        tag: Its version, as `tags_below` tells it.
+        size: Bytes on the disk, which may be others than in the store (of what is unpacked on the
+            way); none: written by an earlier version.
+    """
+
+    tag: str
+    size: int | None = None
+
+    def fits(self, path: Path) -> bool:
+        """Whether the file is there, and neither emptied nor cut off, as by a power cut."""
+        if not path.is_file():
+            return False
+        size = path.stat().st_size
+        return size > 0 if self.size is None else size == self.size
+
+
+def _record(folder: Path, name: str, tags: _Tags) -> _Record:
+    return _Record(tags[name], (folder / name).stat().st_size)
+
+
 def _kept_alike(
     url: str, kind: str, bring: Callable[[str, Path, Sequence[str], _Tags], None]
 ) -> Path:
@@ -81,9 +107,13 @@ def _kept_alike(
         for name in known.keys() - tags.keys():
             _remove(folder, name)
         # Without a version there is no telling: a stand-in is made, and scanned, anew.
-        sure = [name for name in known.keys() & tags.keys() if known[name] or kind == _COPIES]
-        here = {name: known[name] for name in sure}
-        wanted = [n for n in sorted(tags) if here.get(n) != tags[n] or not (folder / n).is_file()]
+        sure = [name for name in known.keys() & tags.keys() if known[name].tag or kind == _COPIES]
+        here = {
+            name: known[name]
+            for name in sure
+            if known[name].tag == tags[name] and known[name].fits(folder / name)
+        }
+        wanted = sorted(tags.keys() - here.keys())
         _rewrite(folder, here)
         bring(url, folder, wanted, tags)
     return folder
@@ -106,7 +136,7 @@ def _stand_in(url: str, folder: Path, wanted: Sequence[str], tags: _Tags) -> Non
         for name in wanted:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(tags[name], encoding="utf-8")
-            known.write(_line(name, tags[name]))
+            known.write(_line(name, _record(folder, name, tags)))
 
 
 def _copy(url: str, folder: Path, wanted: Sequence[str], tags: _Tags) -> None:
@@ -118,6 +148,7 @@ def _copy(url: str, folder: Path, wanted: Sequence[str], tags: _Tags) -> None:
     def fetch(name: str) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with fetch_url(f"{url}/{name}", drafts) as draft:
+            to_disk(draft)
             draft.replace(folder / name)
 
     if wanted:
@@ -127,7 +158,7 @@ def _copy(url: str, folder: Path, wanted: Sequence[str], tags: _Tags) -> None:
         for start in range(0, len(wanted), _BLOCK):
             block = wanted[start : start + _BLOCK]
             list(pool.map(fetch, block))
-            known.writelines(_line(name, tags[name]) for name in block)
+            known.writelines(_line(name, _record(folder, name, tags)) for name in block)
             known.flush()
     shutil.rmtree(drafts, ignore_errors=True)
 
@@ -146,28 +177,28 @@ def _is_wanted(name: str, url: str) -> bool:
     return bool(parts) and not any(part.startswith(".") for part in parts)
 
 
-def _known(folder: Path) -> dict[str, str]:
+def _known(folder: Path) -> dict[str, _Record]:
     """Returns what was copied of which version; less, where a killed process left half a line."""
-    known: dict[str, str] = {}
+    known: dict[str, _Record] = {}
     with (
         contextlib.suppress(OSError, ValueError),
         (folder / _KNOWN).open(encoding="utf-8") as lines,
     ):
         for line in lines:
-            name, tag = json.loads(line)
-            known[name] = tag
+            name, tag, size = [*json.loads(line), None][:3]
+            known[name] = _Record(tag, size)
     return known
 
 
-def _rewrite(folder: Path, known: Mapping[str, str]) -> None:
+def _rewrite(folder: Path, known: Mapping[str, _Record]) -> None:
     draft = folder / f"{_KNOWN}.draft"
     with draft.open("w", encoding="utf-8") as stream:
         stream.writelines(itertools.starmap(_line, known.items()))
     draft.replace(folder / _KNOWN)
 
 
-def _line(name: str, tag: str) -> str:
-    return json.dumps([name, tag]) + "\n"
+def _line(name: str, record: _Record) -> str:
+    return json.dumps([name, record.tag, record.size]) + "\n"
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Where the library keeps what it can make again, and how it makes it in one piece."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,9 @@ from typing import Any
 from catsdogs_jax.errors import UserError
 
 MARKER = "made_by_catsdogs_jax.json"
+
+_CANNOT_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}
+"""What file systems that know no such thing, as some that are mounted from a bucket, answer."""
 
 _STORE, _COPIED = ".store.url", ".copied.url"
 
@@ -94,6 +98,22 @@ def origin_of(path: Path) -> str:
     return str(path)
 
 
+def to_disk(path: Path) -> None:
+    """Waits until a file, or the names in a folder, would outlast a power cut.
+
+    A name may reach the disk before what was written under it: without this a renamed file may be
+    empty afterwards, or as long as it should be and zero.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def make_once(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:
     """Returns `folder`, filled by `fill` unless an earlier call with the same settings did.
 
@@ -116,12 +136,15 @@ def make_once(folder: Path, settings: Mapping[str, Any], fill: Callable[[Path], 
         fill(draft)
         (draft / MARKER).write_text(json.dumps(settings, sort_keys=True), encoding="utf-8")
         draft.chmod(0o755)
+        to_disk(draft / MARKER)
+        to_disk(draft)
         try:
             draft.rename(folder)
         except OSError:
             if not folder.exists():
                 raise
             return _check(folder, settings)  # Another process was first.
+        to_disk(folder.parent)
         return folder
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -47,6 +47,16 @@ def test_pictures_are_the_same_as_in_memory(manifest: Manifest) -> None:
         np.testing.assert_array_equal(batch["image"], found[batch["index"]])
 
 
+def test_pixels_are_on_the_disk_before_the_file_has_its_name(
+    manifest: Manifest, disk_calls: list[str]
+) -> None:
+    on_disk(pictures(manifest), LARGE)
+    synced = [k for k, call in enumerate(disk_calls) if call.endswith("/pixels.u8")]
+    named = [k for k, call in enumerate(disk_calls) if call.startswith("rename ")]
+    assert len(synced) == 1
+    assert synced < named
+
+
 def test_a_full_disk_is_met_before_memory_is_mapped(
     manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

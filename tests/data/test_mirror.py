@@ -1,6 +1,7 @@
 """Promises of a folder behind a URL: copied once, changed files again, and nothing elsewhere."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,42 @@ def test_only_what_is_new_or_changed_is_copied_again(
     }
     assert (folder / "train/red/3.png").read_bytes() == b"another"
     assert not (folder / "train/red/4.png").exists()
+
+
+def test_a_copy_is_on_the_disk_before_it_has_its_name(
+    bucket: Any, disk_calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "REQUESTS", 1)  # One after the other.
+    mirrored(URL)
+    named = [k for k, call in enumerate(disk_calls) if re.match(r"rename .*\.png$", call)]
+    assert len(named) == 33
+    assert all("/.drafts/" in disk_calls[k - 1] for k in named)
+
+
+@pytest.mark.parametrize("bring", [mirrored, stood_in])
+def test_what_was_emptied_or_cut_off_is_made_again(
+    bucket: Any, bring: Callable[[str], Path]
+) -> None:
+    folder = bring(URL)
+    files = [folder / f"train/red/{number}.png" for number in range(3)]
+    before = [file.read_bytes() for file in files]
+    files[0].write_bytes(b"")
+    files[1].write_bytes(before[1][:-1])
+    bring(URL)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_a_copy_of_an_earlier_version_is_kept_unless_it_is_empty(
+    bucket: Any, copied: list[str]
+) -> None:
+    folder = mirrored(URL)
+    known = folder / ".known.jsonl"
+    lines = [json.loads(line) for line in known.read_text().splitlines()]
+    known.write_text("".join(json.dumps(line[:2]) + "\n" for line in lines))
+    (folder / "train/red/3.png").write_bytes(b"")
+    copied.clear()
+    mirrored(URL)
+    assert copied == [f"{URL}/train/red/3.png"]
 
 
 def test_a_copy_that_was_cut_short_goes_on(

@@ -1,10 +1,20 @@
 """Promises of folders that are made once: whole or not at all."""
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from catsdogs_jax.data.places import cache_folder, make_once, origin_of, set_copied, set_store
+from catsdogs_jax.data.places import (
+    MARKER,
+    cache_folder,
+    make_once,
+    origin_of,
+    set_copied,
+    set_store,
+)
 from catsdogs_jax.errors import UserError
 
 
@@ -23,6 +33,35 @@ def test_a_folder_is_filled_once(tmp_path: Path) -> None:
     assert make_once(tmp_path / "a" / "b", {"n": 1}, counted) == made
     assert len(calls) == 1
     assert (made / "x").read_text() == "1"
+
+
+def test_what_is_in_a_folder_is_on_the_disk_before_its_name_is(
+    tmp_path: Path, disk_calls: list[str]
+) -> None:
+    make_once(tmp_path / "a", {}, fill)
+    marker, draft, renamed, parent = disk_calls
+    assert marker.startswith("fsync .a.")
+    assert marker.endswith(f"/{MARKER}")
+    assert draft == marker.removesuffix(f"/{MARKER}")
+    assert renamed == "rename a"
+    assert parent == "fsync ."
+
+
+def test_a_file_system_that_cannot_wait_for_its_disk_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(number: int) -> Callable[[int], None]:
+        def fsync(_: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        return fsync
+
+    monkeypatch.setattr(os, "fsync", fails(errno.EINVAL))
+    make_once(tmp_path / "a", {}, fill)
+    monkeypatch.setattr(os, "fsync", fails(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        make_once(tmp_path / "b", {}, fill)
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
