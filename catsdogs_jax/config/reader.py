@@ -31,6 +31,13 @@ _BOUNDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
 }
 
 
+_ALTERNATIVES = (
+    ("train.steps", "train.epochs", "train.budget"),
+    ("eval.every_steps", "eval.every_epochs"),
+)
+"""Keys of which one is set: one that is given takes the place of the others."""
+
+
 def read_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Config:
     """Reads a config file and returns the complete, checked config.
 
@@ -44,10 +51,8 @@ def read_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | Non
         UserError: The file cannot be read, or a key, type or value is not allowed.
     """
     tree = _call_get_config(config_file(path))
-    if overrides and overrides.get("train.budget"):
-        _drop_length(tree)  # A budget takes the place of the file's steps or epochs.
-    for key, text in (overrides or {}).items():
-        _set_path(tree, key, _parse(text, _annotation(key), key))
+    given = {key: _parse(value, _annotation(key), key) for key, value in (overrides or {}).items()}
+    _set_all(tree, given)
     return config_from_dict(tree)
 
 
@@ -90,8 +95,7 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
         UserError: As `config_from_dict`.
     """
     tree = config_to_dict(config)
-    for key, value in values.items():
-        _set_path(tree, key, value)
+    _set_all(tree, values)
     return config_from_dict(tree)
 
 
@@ -190,11 +194,14 @@ def _annotation(key: str) -> Any:
     return annotation
 
 
-def _drop_length(tree: dict[str, Any]) -> None:
-    train = tree.get("train")
-    if isinstance(train, dict):
-        train.pop("steps", None)
-        train.pop("epochs", None)
+def _set_all(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for keys in _ALTERNATIVES:
+        if any(values.get(key) is not None for key in keys):
+            for group, _, name in (key.partition(".") for key in keys):
+                if isinstance(tree.get(group), dict):
+                    tree[group].pop(name, None)
+    for key, value in values.items():
+        _set_path(tree, key, value)
 
 
 def _set_path(tree: dict[str, Any], key: str, value: Any) -> None:

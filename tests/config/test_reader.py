@@ -13,6 +13,7 @@ from catsdogs_jax.config.reader import (
     describe_options,
     differing_keys,
     read_config,
+    with_values,
 )
 from catsdogs_jax.durations import seconds_of
 from catsdogs_jax.errors import UserError
@@ -98,7 +99,10 @@ def test_an_override_is_read_by_the_type_of_its_key(
         ({"train.learning_rate": "nan"}, ["'nan'", "a number"]),
         ({"train.learning_rate": "1e999"}, ["inf", "finite"]),
         ({"train.ema_decay": "1"}, ["1.0", "below 1"]),
-        ({"train.epochs": "1"}, ["exactly one", "train.steps and train.epochs are set"]),
+        (
+            {"train.epochs": "1", "train.steps": "3"},
+            ["exactly one", "train.steps and train.epochs are set"],
+        ),
         ({"train.steps": "none"}, ["train.steps, train.epochs and train.budget", "none of them"]),
         ({"train.budget": "1m", "train.steps": "3"}, ["train.steps and train.budget are set"]),
         ({"train.budget": "soon"}, ["'train.budget'", "'soon'", "25m"]),
@@ -154,9 +158,28 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, body: str, words: list[s
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_a_budget_takes_the_place_of_the_files_length(tmp_path: Path) -> None:
-    train = read_config(written(tmp_path), {"train.budget": "25m"}).train
-    assert (train.steps, train.epochs, train.budget) == (None, None, "25m")
+@pytest.mark.parametrize(
+    ("length", "left"),
+    [
+        ({"train.budget": "25m"}, (None, None, "25m")),
+        ({"train.epochs": "2"}, (None, 2.0, None)),
+        ({"train.steps": "7"}, (7, None, None)),
+        ({"train.budget": "none"}, (1, None, None)),
+    ],
+)
+def test_a_length_that_is_given_takes_the_place_of_the_files(
+    tmp_path: Path, length: dict[str, str], left: tuple
+) -> None:
+    config = read_config(written(tmp_path), length)
+    assert (config.train.steps, config.train.epochs, config.train.budget) == left
+    train = with_values(config_from_dict({"train": {"epochs": 3}}), {"train.steps": 5}).train
+    assert (train.steps, train.epochs) == (5, None)
+
+
+def test_an_interval_that_is_given_takes_the_place_of_the_files(tmp_path: Path) -> None:
+    path = written(tmp_path, "config.eval = {'every_epochs': 2}")
+    evaluation = read_config(path, {"eval.every_steps": "50"}).eval
+    assert (evaluation.every_steps, evaluation.every_epochs) == (50, None)
 
 
 @pytest.mark.parametrize(
