@@ -38,14 +38,14 @@ _ALTERNATIVES = (
 """Keys of which one is set: one that is given takes the place of the others."""
 
 
-def read_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Config:
+def read_config(path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Config:
     """Reads a config file and returns the complete, checked config.
 
     Args:
         path: A Python file with `get_config() -> ml_collections.ConfigDict`, or the name of a
             config that comes with the package, see `shipped.config_file`.
         overrides: Dotted keys and their values as typed, for example
-            `{"data.batch_size": "64"}`.
+            `{"data.batch_size": "64"}`, or as they are, `{"data.batch_size": 64}`.
 
     Raises:
         UserError: The file cannot be read, or a key, type or value is not allowed.
@@ -213,8 +213,10 @@ def _set_path(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
-def _parse(text: str, annotation: Any, key: str) -> Any:
+def _parse(text: Any, annotation: Any, key: str) -> Any:
     """Reads an override as typed in a shell: strings need no quotes, lists need no brackets."""
+    if not isinstance(text, str):
+        return text  # Given from Python; its type is checked with all others.
     options = _alternatives(annotation)
     if text.lower() in ("none", "null") and type(None) in options:
         return None

@@ -182,6 +182,19 @@ def test_an_interval_that_is_given_takes_the_place_of_the_files(tmp_path: Path) 
     assert (evaluation.every_steps, evaluation.every_epochs) == (50, None)
 
 
+def test_an_override_from_python_is_taken_as_it_is_and_checked(tmp_path: Path) -> None:
+    values = {
+        **{"train.learning_rate": 0.1, "data.batch_size": 8, "augment.flip": True},
+        **{"data.classes": ("cats", "dogs"), "mesh.devices": None},
+    }
+    config = read_config(written(tmp_path), values)
+    assert (config.train.learning_rate, config.data.batch_size) == (0.1, 8)
+    assert (config.augment.flip, config.data.classes) == (True, ("cats", "dogs"))
+    for key, value in {"data.batch_size": 0.5, "data.dir": 3, "data.resize": 3}.items():
+        with pytest.raises(UserError, match=f"'{key}' is {value}, but must be"):
+            read_config(written(tmp_path), {key: value})
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("90s", 90), ("25m", 1500), ("1h30m", 5400), ("0.5h", 1800), ("2m5s", 125)],
