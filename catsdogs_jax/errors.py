@@ -51,11 +51,15 @@ def explained(error: OSError) -> UserError | None:
 
 
 def nearest(word: str, allowed: list[str]) -> str:
-    """Returns " Did you mean 'x'?" for the allowed word most like `word`, or an empty string."""
+    """Returns " Did you mean 'x'?" for the allowed word most like `word`, or an empty string.
+
+    Small and capital letters are alike.
+    """
     import difflib
 
-    matches = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
-    return f" Did you mean {matches[0]!r}?" if matches else ""
+    by_lower = {name.lower(): name for name in reversed(allowed)}
+    matches = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
+    return f" Did you mean {by_lower[matches[0]]!r}?" if matches else ""
 
 
 def check_path(name: str, value: str) -> None:

@@ -20,6 +20,7 @@ import ml_collections
 
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.checks import check_together
+from catsdogs_jax.config.hints import hint_for
 from catsdogs_jax.config.shipped import config_file
 from catsdogs_jax.errors import UserError, nearest
 
@@ -177,9 +178,8 @@ def _leaves(cls: type, prefix: str = "") -> list[tuple[str, dataclasses.Field[An
 
 
 def _unknown(key: str) -> UserError:
-    every = [name for name, _ in _leaves(Config)]
-    hint = nearest(key, every) or f" Keys: {', '.join(every)}."
-    return UserError(f"unknown config key {key!r}.{hint}")
+    known = [name for name, _ in _leaves(Config)]
+    return UserError(f"unknown config key {key!r}.{hint_for(key, known)}")
 
 
 def _annotation(key: str) -> Any:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from catsdogs_jax.config import Config
+from catsdogs_jax.config import Config, hints
 from catsdogs_jax.config.reader import (
+    checked,
     config_from_dict,
     config_to_dict,
     describe_options,
     differing_keys,
+    options,
     read_config,
     with_values,
 )
@@ -140,6 +142,56 @@ def test_a_mistake_names_the_key_the_value_and_what_is_allowed(
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("batch_size", "data.batch_size"),
+        ("train.batch_size", "data.batch_size"),
+        ("evl.batch_size", "eval.batch_size"),
+        ("train.seed", "seed"),
+        ("lr", "train.learning_rate"),
+        ("train.lr", "train.learning_rate"),
+        ("train.leaning_rate", "train.learning_rate"),
+        ("learnig_rate", "train.learning_rate"),
+        ("train.amp", "model.dtype=bfloat16"),
+        ("model.pretrained", "finetune.weights"),
+        ("data.val_split", "data.validation_share"),
+        ("data.Batch_Size", "data.batch_size"),
+    ],
+)
+def test_an_unknown_key_is_taken_for_the_one_that_was_meant(key: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"key '{key}'. Did you mean '{meant}'\\?$"):
+        checked(key, 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("train.resume", "There is none to set: the same command"),
+        ("data.num_workers", "There is none to set: every core"),
+        ("mesh.quux", "Keys of mesh: devices, fsdp, "),
+        ("quux", "The groups are data, model, "),
+    ],
+)
+def test_a_key_that_resembles_none_gets_no_far_fetched_hint(key: str, words: str) -> None:
+    with pytest.raises(UserError, match=f"key '{key}'. {words}") as caught:
+        checked(key, 1)
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_a_choice_in_capitals_is_taken_for_the_one_that_was_meant() -> None:
+    with pytest.raises(UserError, match="Did you mean 'adamw'"):
+        checked("train.optimizer", "AdamW")
+
+
+def test_the_names_of_other_libraries_lead_to_keys_that_exist() -> None:
+    known = {option.key for option in options()}
+    names = {key.rpartition(".")[2] for key in known}
+    assert {key.partition("=")[0] for key in hints._ELSEWHERE} <= known
+    assert not names & {name for theirs in hints._ELSEWHERE.values() for name in theirs}
+    assert not names & set(hints._NOT_SET)
 
 
 @pytest.mark.parametrize(
