@@ -2,6 +2,8 @@
 
 import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +27,10 @@ def import_model(path: str) -> Callable[..., Any]:
     module_name, _, name = path.partition(":")
     if not module_name or not name:
         raise UserError(f"model.name is {path!r}: write it as my_package.my_module:MyModel")
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        # `python -m` puts it there, the script does not. Last, so that it hides nothing installed.
+        sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -1,5 +1,7 @@
 """Promises to users who bring a model of their own."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from catsdogs_jax.config import ModelConfig
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.models import InputSpec, build_model, input_spec
 
+REPOSITORY = Path(__file__).parents[2]
 MODULE = """
 import jax.numpy as jnp
 from flax import nnx
@@ -98,3 +101,18 @@ def test_what_breaks_the_contract_is_named(nets: str, path: str, message: str) -
     config = ModelConfig(name=path.replace("NETS", nets))
     with pytest.raises(UserError, match=message):
         build_model(config, 16, 4, nnx.Rngs(0))
+
+
+def test_a_module_in_the_current_folder_is_found_by_the_installed_command(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(MODULE)
+    program = (
+        f"import os, sys; sys.path[:0] = [{str(REPOSITORY)!r}]\n"
+        "from catsdogs_jax.models.own import import_model\n"
+        "print(import_model('nets:Net').__name__, import_model('nets:Half').__name__)\n"
+        "print(sys.path.count(os.getcwd()))"
+    )
+    # -P leaves the current folder out of the path, as a script in another folder does.
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["Net", "Half", "1"], done.stderr
