@@ -12,6 +12,7 @@ from pathlib import Path
 
 from catsdogs_jax import __version__, cli, runtime
 from catsdogs_jax.cores import cores
+from catsdogs_jax.errors import extra
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow")
 _LEAST_MEMORY, _LEAST_DISK = 4 * 2**30, 5 * 2**30
@@ -67,11 +68,9 @@ def _devices() -> tuple[list[tuple[str, str]], list[str]]:
     if devices[0].platform == "cpu" and (
         shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()
     ):
-        wrong.append(
-            "there is an NVIDIA GPU, but JAX does not use it: pip install 'catsdogs-jax[cuda]'"
-        )
+        wrong.append(f"there is an NVIDIA GPU, but JAX does not use it: {extra('cuda')}")
     if devices[0].platform == "cpu" and Path("/dev/accel0").exists():
-        wrong.append("there is a TPU, but JAX does not use it: pip install 'catsdogs-jax[tpu]'")
+        wrong.append(f"there is a TPU, but JAX does not use it: {extra('tpu')}")
     return facts, wrong
 
 

@@ -50,6 +50,24 @@ def explained(error: OSError) -> UserError | None:
     return UserError(f"{where}{error.strerror}: {_MENDS[error.errno]}")
 
 
+def extra(*names: str) -> str:
+    """Returns how to install extras of this package, which is on no index: from its clone."""
+    flags = " ".join(f"--extra {name}" for name in names)
+    # Beam and the default groups want different releases of the same packages. Elsewhere the extras
+    # that are there already are to stay.
+    apart = f"run --no-default-groups {flags} catsdogs ..."
+    uv = apart if "beam" in names else f"sync --inexact {flags}"
+    return f"in the clone: `uv {uv}`, or `pip install -e '.[{','.join(names)}]'`"
+
+
+def package(name: str) -> str:
+    """Returns how to install a package of the index; an environment that uv made has no pip."""
+    return f"`uv pip install {name}`, or `pip install {name}`"
+
+
+UPGRADE = "upgrade it: `git pull` in its clone, then `uv sync --inexact`, or `pip install -e .`"
+
+
 def nearest(word: str, allowed: list[str]) -> str:
     """Returns " Did you mean 'x'?" for the allowed word most like `word`, or an empty string.
 

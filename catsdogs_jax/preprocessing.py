@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UPGRADE, UserError
 from catsdogs_jax.task import Task
 
 Views = Literal["run", "none", "mirror", "zooms", "all"]
@@ -96,7 +96,7 @@ class Preprocessing:
         if version > FORMAT_VERSION:
             raise UserError(
                 f"the weights were saved in format {version}, this version of catsdogs_jax reads "
-                f"up to {FORMAT_VERSION}: upgrade it with pip install -U catsdogs-jax"
+                f"up to {FORMAT_VERSION}: {UPGRADE}"
             )
         task, threshold = values.pop("task"), values.pop("threshold")
         return cls(

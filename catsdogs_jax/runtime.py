@@ -10,7 +10,7 @@ import platform
 import sys
 import warnings
 
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, extra
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
@@ -73,10 +73,11 @@ def require_platform(wanted: str) -> None:
     except RuntimeError as error:  # JAX_PLATFORMS names one that is not there.
         found = f"none ({str(error).splitlines()[0]})"
     if found != wanted:
-        extra = {"gpu": "cuda", "tpu": "tpu"}[wanted]
+        name = {"gpu": "cuda", "tpu": "tpu"}[wanted]
         raise UserError(
-            f"--require={wanted}, but JAX has found {found}: install catsdogs-jax[{extra}] on a "
-            f"machine with a {wanted.upper()}, unset JAX_PLATFORMS, or leave out --require"
+            f"--require={wanted}, but JAX has found {found}: on a machine with a "
+            f"{wanted.upper()} install its extra ({extra(name)}), unset JAX_PLATFORMS, or leave "
+            "out --require"
         )
 
 

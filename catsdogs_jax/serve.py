@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catsdogs_jax import cli, runtime
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, extra
 
 _HOME = ("127.0.0.1", "localhost", "::1")
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> None:
     """Parses flags and serves until a signal comes; requests in flight are finished."""
     flags = parser().parse_args(argv)
     if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")):
-        raise UserError("serving needs more packages: pip install 'catsdogs-jax[demo]'")
+        raise UserError(f"serving needs more packages: {extra('demo')}")
     if min(flags.max_mb, flags.max_files, flags.timeout) <= 0:
         raise UserError("--max-mb, --max-files and --timeout must be more than 0")
     runtime.start(flags.require)

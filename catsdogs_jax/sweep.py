@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import read_config
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, extra
 
 
 def main(argv: Sequence[str]) -> None:
@@ -109,7 +109,7 @@ def _require_optuna() -> None:
     try:
         import optuna
     except ImportError as error:
-        raise UserError("the search needs Optuna: pip install 'catsdogs-jax[sweep]'") from error
+        raise UserError(f"the search needs Optuna: {extra('sweep')}") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, extra
 
 Container = Literal["array_record", "tfrecord"]
 
@@ -188,7 +188,7 @@ def _array_record() -> Any:
         return importlib.import_module("array_record.python.array_record_module")
     except ImportError as error:
         raise UserError(
-            "ArrayRecord needs array-record: pip install catsdogs-jax[records], or pack with "
+            f"ArrayRecord needs array-record: {extra('records')}; or pack with "
             "--pack-format tfrecord"
         ) from error
 

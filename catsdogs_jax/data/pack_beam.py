@@ -26,7 +26,7 @@ from catsdogs_jax.data.places import is_far, store_of, stored_at
 from catsdogs_jax.data.scan import scan_files, scan_stored
 from catsdogs_jax.data.scan_shares import packed, unpacked
 from catsdogs_jax.data.shards import Job, write_shard
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, extra
 
 _BLOCK = 500
 """Files of an element of a scan."""
@@ -52,9 +52,7 @@ class BeamCrew:
         try:
             self._beam = importlib.import_module("apache_beam")
         except ImportError as error:
-            raise UserError(
-                "--beam needs Apache Beam: pip install 'catsdogs-jax[beam,records]'"
-            ) from error
+            raise UserError(f"--beam needs Apache Beam: {extra('beam', 'records')}") from error
         self._options = list(options)
         self._url, self._shared = None, None
         if is_far(str(out)):

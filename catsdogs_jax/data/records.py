@@ -36,7 +36,7 @@ from catsdogs_jax.data.places import (
 )
 from catsdogs_jax.data.shards import Row, file_hash
 from catsdogs_jax.data.sources import PACK_INDEX as INDEX
-from catsdogs_jax.errors import UserError, first_line
+from catsdogs_jax.errors import UPGRADE, UserError, first_line
 
 FORMAT = "catsdogs_jax records"
 VERSION = 1
@@ -127,8 +127,7 @@ def parse_index(text: bytes, where: str) -> Mapping[str, Any]:
         raise UserError(f"{where!r} is not the index of a pack: {_MEND}")
     if index["version"] > VERSION:
         raise UserError(
-            f"{where!r} has version {index['version']}, newer than {VERSION}: "
-            "pip install --upgrade catsdogs-jax"
+            f"{where!r} has version {index['version']}, newer than {VERSION}: {UPGRADE}"
         )
     if index["container"] not in CONTAINERS:
         raise UserError(f"{where!r} names the format {index['container']!r}: {_MEND}")

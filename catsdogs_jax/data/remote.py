@@ -14,7 +14,7 @@ from typing import Any
 
 import fsspec
 
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, extra, package
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _MAGIC = re.compile(r"[*?\[]")
@@ -174,8 +174,10 @@ def _file_system(url: str) -> Any:
     try:
         return fsspec.filesystem(scheme)  # Instances are kept by fsspec.
     except ImportError as error:
-        package = _PACKAGES.get(scheme, "its package")
-        extra = f" (or catsdogs-jax[{_EXTRAS[scheme]}])" if scheme in _EXTRAS else ""
-        raise UserError(f"{url!r} needs {package}: pip install {package}{extra}") from error
+        needed = _PACKAGES.get(scheme)
+        if needed is None:
+            raise UserError(f"{url!r} needs a package that is not there: {error}") from error
+        mend = extra(_EXTRAS[scheme]) if scheme in _EXTRAS else package(needed)
+        raise UserError(f"{url!r} needs {needed}: {mend}") from error
     except ValueError as error:
         raise UserError(f"{url!r}: no file system {scheme!r}; gs:// and s3:// are known") from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from catsdogs_jax.data.decode import BadPicture, decode_square, read_header
-from catsdogs_jax.errors import UserError, nearest
+from catsdogs_jax.errors import UPGRADE, UserError, nearest, package
 from catsdogs_jax.exporting.runtimes import RUNTIMES, Run
 from catsdogs_jax.preprocessing import Preprocessing
 
@@ -113,8 +113,9 @@ def load(folder: str | Path, format: str | None = None) -> Bundle:
     wanted = names if format is None else [format]
     ready = [name for name in RUNTIMES if name in wanted and RUNTIMES[name].ready()]
     if not ready:
-        installs = " or ".join(dict.fromkeys(RUNTIMES[name].install for name in wanted))
-        raise UserError(f"nothing here runs {' or '.join(wanted)}: pip install {installs}")
+        needed = dict.fromkeys(RUNTIMES[name].install for name in wanted)
+        installs = "; or ".join(package(name) for name in needed)
+        raise UserError(f"nothing here runs {' or '.join(wanted)}: {package(installs)}")
     entry = facts["formats"][ready[0]]
     return Bundle(
         folder,
@@ -146,6 +147,6 @@ def read_facts(folder: Path) -> dict[str, Any]:
     if facts["format_version"] > FORMAT_VERSION:
         raise UserError(
             f"{str(folder)!r} is a bundle of format {facts['format_version']}, this version of "
-            f"catsdogs_jax reads up to {FORMAT_VERSION}: pip install -U catsdogs-jax"
+            f"catsdogs_jax reads up to {FORMAT_VERSION}: {UPGRADE}"
         )
     return facts

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, extra
 from catsdogs_jax.exporting.in_tensorflow import in_tensorflow
 from catsdogs_jax.exporting.network import Network, resized, sigmoid_by_tanh
 from catsdogs_jax.exporting.onnx_graph import to_onnx
@@ -20,7 +20,7 @@ OUTPUTS = ("probabilities", "uncalibrated")
 """What every graph gives: calibrated probabilities, and those of `predict`."""
 
 PLATFORMS = ("tpu", "cuda", "cpu")
-EXTRA = "pip install 'catsdogs-jax[export]'"
+EXTRA = extra("export")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from catsdogs_jax.data.decode import decode_square, read_header
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, package
 from catsdogs_jax.exporting.bundle import read_facts
 from catsdogs_jax.exporting.runtimes import RUNTIMES
 
@@ -85,7 +85,7 @@ def _format(folder: Path, facts: Mapping[str, Any], name: str, images: np.ndarra
     if runtime is None:
         return Check(f"{name}: not checked, this version of catsdogs_jax does not know it", None)
     if not runtime.ready():
-        return Check(f"{name}: not checked, pip install {runtime.install}", None)
+        return Check(f"{name}: not checked, {package(runtime.install)}", None)
     own = facts["golden"]["expected"].get(name)
     tolerance = facts["tolerance"] if own is None else INT8_TOLERANCE
     wanted = facts["golden"]["expected"]["float"] if own is None else own

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, extra
 from catsdogs_jax.escaping import csv_cell, csv_table, printable
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -125,9 +125,7 @@ def require_parquet() -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            "Parquet needs pyarrow: pip install pyarrow (or catsdogs-jax[parquet])"
-        ) from error
+        raise UserError(f"Parquet needs pyarrow: {extra('parquet')}") from error
 
 
 def write_parquet(lines: Path, out: Path, form: Jsonl) -> None:

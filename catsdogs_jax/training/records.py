@@ -12,7 +12,7 @@ import numpy as np
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import config_to_dict
 from catsdogs_jax.data.tensorflow import tf
-from catsdogs_jax.errors import UserError
+from catsdogs_jax.errors import UserError, extra
 from catsdogs_jax.training.progress import Progress, Silence
 from catsdogs_jax.training.rows import Rows, rows_until
 
@@ -178,8 +178,7 @@ def _check_packages(trackers: Sequence[str]) -> None:
     for name in trackers:
         if importlib.util.find_spec(name) is None:
             raise UserError(
-                f"records.trackers names {name!r}, which is not installed: "
-                f"pip install catsdogs-jax[{name}]"
+                f"records.trackers names {name!r}, which is not installed: {extra(name)}"
             )
 
 

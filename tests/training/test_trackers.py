@@ -110,5 +110,5 @@ def test_a_tracker_that_is_unknown_or_not_installed_ends_nothing_but_the_start(
     with pytest.raises(UserError, match="Did you mean 'mlflow'"):
         tiny(records={"trackers": ("mflow",)})
     monkeypatch.setattr(records.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"pip install catsdogs-jax\[wandb\]"):
+    with pytest.raises(UserError, match=r"uv sync --inexact --extra wandb`, or .*'\.\[wandb\]'"):
         train_and_evaluate(tiny(records={"trackers": ("wandb",)}), tmp_path / "run")
