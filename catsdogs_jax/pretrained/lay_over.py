@@ -63,7 +63,8 @@ def lay_over(params: Any, statistics: Any, weights: Weights) -> Laid:
         more = f"; and {len(faults) - _LINES_SHOWN} more" if len(faults) > _LINES_SHOWN else ""
         raise UserError(
             f"the weights {weights.source!r} do not fit the model in {len(faults)} of "
-            f"{len(wanted)} variables ({shown}{more}): give model.name and widths of the weights"
+            f"{len(wanted)} variables ({shown}{more}): give model.name and widths of the weights; "
+            "names of other libraries are known for EfficientNet-Lite alone (docs/models.md)"
         )
     notes = [f"{len(wanted) - len(swapped)} of {len(wanted)} variables from {weights.source}"]
     if swapped:

@@ -100,7 +100,8 @@ def _imagenet(model: str) -> Path:
     if model not in PUBLISHED:
         raise UserError(
             f"finetune.weights is {IMAGENET!r}, but none are known for model.name={model}: choose "
-            f"one of {', '.join(PUBLISHED)}, or give a file of weights"
+            f"one of {', '.join(PUBLISHED)}, or give the model.safetensors of an earlier run "
+            "(export --format safetensors)"
         )
     published = PUBLISHED[model]
     spec = importlib.util.find_spec(published.package)

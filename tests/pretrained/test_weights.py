@@ -1,6 +1,7 @@
 """Promises of published weights: found, translated and laid over the model they belong to."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import jax
@@ -13,6 +14,8 @@ from safetensors.numpy import save_file
 from catsdogs_jax.config import ModelConfig
 from catsdogs_jax.data.decode import decode, read_header, to_square
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.exporting.formats import write_format
+from catsdogs_jax.exporting.network import Network
 from catsdogs_jax.models import build_model, input_spec
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.pretrained import Weights, lay_over, read_weights, sources
@@ -109,6 +112,27 @@ def as_timm(tensors) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.mark.parametrize("name", ["seed_cnn", "resnet_small", "vit_tiny", LITES[0]])
+def test_every_model_begins_with_what_an_earlier_run_exported(name: str, tmp_path: Path) -> None:
+    preprocessing = Preprocessing(64, "crop", Task("binary", ("a", "b")))
+    network = Network.build(ModelConfig(name=name), preprocessing)
+    numbers = itertools.count()
+    params, statistics = jax.tree.map(
+        lambda leaf: np.full(leaf.shape, next(numbers), leaf.dtype),
+        (network.params, network.statistics),
+    )
+    network = dataclasses.replace(network, params=params, statistics=statistics)
+    file, _ = write_format("safetensors", network, tmp_path, np.zeros((0, 64, 64, 3), np.uint8))
+    weights = read_weights(str(tmp_path / file), name)
+    assert weights is not None
+    fresh = [jax.tree.map(np.zeros_like, tree) for tree in (params, statistics)]
+    laid = lay_over(fresh[0], fresh[1], weights)
+    assert len(laid.notes) == 1
+    assert jax.tree.all(
+        jax.tree.map(np.array_equal, (laid.params, laid.statistics), (params, statistics))
+    )
+
+
 def test_names_that_nobody_knows_stay_as_they_are() -> None:
     tensor = np.zeros(3, np.float32)
     assert list(translate({"blocks.0.conv.kernel": tensor})) == ["blocks.0.conv.kernel"]
@@ -155,7 +179,7 @@ def test_a_missing_layer_is_named() -> None:
 
 
 def test_a_model_without_published_weights_says_which_have_them() -> None:
-    with pytest.raises(UserError, match="none are known for model.name=seed_cnn.*lite0"):
+    with pytest.raises(UserError, match="for model.name=seed_cnn.*lite0.*earlier run"):
         read_weights("imagenet", "seed_cnn")
 
 
