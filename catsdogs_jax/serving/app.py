@@ -24,6 +24,7 @@ from catsdogs_jax.escaping import printable
 from catsdogs_jax.serving.batcher import Batcher, Busy
 from catsdogs_jax.serving.limits import LimitBody
 from catsdogs_jax.serving.models import BATCH, Served
+from catsdogs_jax.serving.uploads import InMemory
 
 _RETRY_SECONDS = 1
 
@@ -99,6 +100,7 @@ def make_app(model: Served, limits: Limits | None = None) -> FastAPI:
             one.shutdown(cancel_futures=True)
 
     app = FastAPIOffline(title="catsdogs_jax", version=__version__, lifespan=life)
+    app.router.route_class = InMemory
     app.add_middleware(LimitBody, most=limits.request_bytes)
     _add_health(app)
     _add_page(app, model)

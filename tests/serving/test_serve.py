@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -145,6 +146,24 @@ def test_what_is_too_much_is_refused_by_name(model: Run) -> None:
         header = {"Content-Type": "multipart/form-data; boundary=b"}
         assert client.post("/api/predict", content=chunks, headers=header).status_code == 413
         assert ask(client, ("red.png", png("red"))).status_code == 200
+
+
+def test_large_uploads_stay_in_memory_and_broken_ones_are_refused(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def to_disk(_: object) -> None:
+        pytest.fail("an upload lies on the disk")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", to_disk)
+    large = png("red") + bytes(3 * 2**20)  # What stands behind the end of a PNG is not looked at.
+    assert ask(client, ("a.png", large)).json()["results"][0]["predicted"] == "red"
+    form = {"file": ("a.png", large)}
+    assert client.post("/api/explain", files=form, data={"label": "red"}).status_code == 200
+    header = {"Content-Type": "multipart/form-data; boundary=b"}
+    broken = client.post("/api/predict", content=b"--c no form", headers=header)
+    assert (broken.status_code, broken.json()) == (400, {"detail": "Invalid multipart data."})
+    plain = client.post("/api/predict", data={"files": "a.png"})
+    assert plain.status_code == 422
 
 
 def test_a_model_that_takes_too_long_is_given_up(model: Run) -> None:
