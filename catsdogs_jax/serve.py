@@ -1,6 +1,7 @@
 """Answers over HTTP: python -m catsdogs_jax.serve --workdir RUN_OR_BUNDLE --port 8000."""
 
 import argparse
+import errno
 import importlib.util
 import socket
 import sys
@@ -11,6 +12,7 @@ from catsdogs_jax import cli, runtime
 from catsdogs_jax.errors import UserError, extra
 
 _HOME = ("127.0.0.1", "localhost", "::1")
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -27,15 +29,15 @@ def main(argv: Sequence[str]) -> None:
 
         model = open_model(Path(flags.workdir))
         limits = Limits(flags.max_mb * 2**20, flags.max_files, flags.timeout)
-        host, port = listener.getsockname()[:2]
+        where = _address(*listener.getsockname()[:2])
         if flags.host not in _HOME:
             print(
                 "warning: whoever reaches this machine can ask; there is no password. Put a proxy "
                 "that asks for one before it, or leave --host out",
                 file=sys.stderr,
             )
-        print(f"serving {model.about}", f"open http://{host}:{port}/", sep="\n", flush=True)
-        print(f"API     http://{host}:{port}/docs   stop: Ctrl-C", flush=True)
+        print(f"serving {model.about}", f"open http://{where}/", sep="\n", flush=True)
+        print(f"API     http://{where}/docs   stop: Ctrl-C", flush=True)
         _run(make_app(model, limits), listener)
 
 
@@ -58,13 +60,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens, before anything slow is done."""
+    """Returns a socket that listens, before anything slow is done; at "::" to IPv6 alone."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port))
+        return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
+        mend = "another --port, 0 for any that is free"
+        if isinstance(error, socket.gaierror) or getattr(error, "errno", 0) in _NOT_HERE:
+            mend = "a --host that is an address of this machine"
         raise UserError(
-            f"cannot listen on {host}:{port} ({error}): give another --port, 0 for any that is free"
+            f"cannot listen on {_address(host, port)} ({error}): give {mend}"
         ) from error
+
+
+def _address(host: str, port: int) -> str:
+    """Returns host and port as a URL has them: an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _run(app: object, listener: socket.socket) -> None:

@@ -39,7 +39,7 @@ class Limits:
         request_bytes: Bytes of a request.
         files: Pictures of a request.
         seconds: Until a request is given up.
-        waiting: Pictures of all requests that may wait at once.
+        waiting: Pictures of all requests that may wait at once; `files`, if that is more.
     """
 
     request_bytes: int = 32 * 2**20
@@ -84,7 +84,9 @@ def make_app(model: Served, limits: Limits | None = None) -> FastAPI:
     thread = ThreadPoolExecutor(1, thread_name_prefix="model")
     # The first explanation looks at all training pictures; answers do not wait for that.
     explaining = ThreadPoolExecutor(1, thread_name_prefix="explain")
-    batcher = Batcher(model.predict, thread, most=BATCH, waiting=limits.waiting)
+    # A request that is allowed must find room when nobody else asks.
+    waiting = max(limits.waiting, limits.files)
+    batcher = Batcher(model.predict, thread, most=BATCH, waiting=waiting)
 
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:

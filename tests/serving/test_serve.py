@@ -166,6 +166,13 @@ def test_large_uploads_stay_in_memory_and_broken_ones_are_refused(
     assert plain.status_code == 422
 
 
+def test_as_many_pictures_as_a_request_may_hold_are_answered(model: Run) -> None:
+    with TestClient(make_app(model, Limits(files=3, waiting=2))) as client:
+        reply = ask(client, *[(f"{k}.png", png("red", k)) for k in range(3)])
+    assert reply.status_code == 200
+    assert len(reply.json()["results"]) == 3
+
+
 def test_a_model_that_takes_too_long_is_given_up(model: Run) -> None:
     app = make_app(model, Limits(seconds=0.0))
     with TestClient(app) as client:
@@ -260,10 +267,24 @@ def test_a_browser_shows_answers_bars_heat_and_neighbours(address: str, tmp_path
     assert "&lt;b&gt;broken&lt;/b&gt;.png: " in page
 
 
-def test_the_command_finishes_and_ends_with_143_at_sigterm(folder: Path) -> None:
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_command_finishes_and_ends_with_143_at_sigterm(folder: Path, host: str) -> None:
     command = [sys.executable, "-m", "catsdogs_jax.serve", "--workdir", str(folder / "run")]
+    if ":" in host and not has_ipv6():
+        pytest.skip("no IPv6 on this machine")
     with subprocess.Popen(
-        [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, "--port", "0", "--host", host],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")
@@ -288,3 +309,15 @@ def test_a_port_that_is_taken_is_one_line(folder: Path) -> None:
             serve.main(["--workdir", str(folder / "run"), "--port", port])
     with pytest.raises(UserError, match="more than 0"):
         serve.main(["--workdir", str(folder / "run"), "--max-files", "0"])
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("192.0.2.1", "192.0.2.1:"), ("2001:db8::1", "[2001:db8::1]:")]
+)
+def test_an_address_of_another_machine_is_one_line_that_names_the_flag(
+    folder: Path, host: str, shown: str
+) -> None:
+    """The addresses are those of RFC 5737 and RFC 3849, which no machine has."""
+    expected = rf"cannot listen on {re.escape(shown)}8000 \(.*\): give a --host that is"
+    with pytest.raises(UserError, match=expected):
+        serve.main(["--workdir", str(folder / "run"), "--host", host])
