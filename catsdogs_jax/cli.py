@@ -1,8 +1,11 @@
 """What every command shares: flags, one-line errors, exit codes."""
 
 import argparse
+import contextlib
 import functools
 import os
+import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +64,9 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     """Calls `main(argv)` and ends the process with the exit code that fits.
 
     0: done. 2: a mistake, or a full disk and the like, that the user can mend, told in one line.
-    128 + n: stopped by signal n. Anything else is a bug of ours and shows its traceback.
+    128 + n: stopped by signal n, or 141 (SIGPIPE) where nobody reads what is printed, as in
+    `... | head`: Python ignores that signal, but a shell's pipes expect its code. Anything else is
+    a bug of ours and shows its traceback.
     """
     debug = "--debug" in sys.argv
     handlers = Handlers(_interrupt)
@@ -70,8 +75,10 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     if not debug:
         sys.unraisablehook = functools.partial(_show_unraisable, hook)
     try:
-        main(sys.argv[1:])
+        _call(main)
     except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            os._exit(128 + signal.SIGPIPE)  # As in `_finish`; what is left to print has no reader.
         told = explained(error) if isinstance(error, OSError) else error
         if told is None:
             raise
@@ -120,6 +127,24 @@ def default_workdir(config_path: str) -> Path:
     return Path("runs") / Path(config_path).stem
 
 
+def _call(main: Callable[[Sequence[str]], None]) -> None:
+    """Calls a command, and writes what it printed, as a failure in Python's own end is a mess."""
+    try:
+        main(sys.argv[1:])
+    except SystemExit:  # --help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _nobody_reads() -> bool:
+    """Returns whether the reader of standard output or error is gone, not that of a network."""
+    poll = select.poll()
+    for stream in (1, 2):
+        poll.register(stream, 0)
+    return any(found & (select.POLLERR | select.POLLHUP) for _, found in poll.poll(0))
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Ends what a command does outside of training: start, scan, compilation, the last plots."""
     del frame
@@ -137,9 +162,10 @@ def _show_unraisable(
 
 
 def _finish(message: str, code: int) -> None:
-    sys.stdout.flush()
-    print(message, file=sys.stderr)
-    sys.stderr.flush()
+    for text, stream in (("", sys.stdout), (f"{message}\n", sys.stderr)):
+        with contextlib.suppress(BrokenPipeError):  # The code is for those who do not read.
+            stream.write(text)
+            stream.flush()
     # Background threads of TensorFlow and Orbax may outlive an error; a plain exit could wait
     # for them for ever.
     os._exit(code)

@@ -3,7 +3,9 @@
 import argparse
 import errno
 import importlib
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,6 +85,44 @@ def test_a_bug_of_ours_keeps_its_traceback() -> None:
         raise OSError("odd")
 
     with pytest.raises(OSError, match="odd"):
+        cli.run(main)
+
+
+def unread(main: str) -> tuple[int, str]:
+    """Returns exit code and errors of a command whose standard output has no reader any more."""
+    code = f"from catsdogs_jax import cli, errors\n{main}\ncli.run(main)"
+    environment = {key: text for key, text in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        told = process.stderr.read()
+    return process.returncode, told
+
+
+@pytest.mark.parametrize(
+    "body", ["print('x\\n' * 10**6)", "print('x')", "cli.parser('a', '', '').parse_args(['-h'])"]
+)
+def test_a_reader_that_leaves_ends_a_command_quietly(body: str) -> None:
+    assert unread(f"main = lambda _: {body}") == (128 + signal.SIGPIPE, "")
+
+
+def test_a_mistake_is_told_though_nobody_reads_the_rest() -> None:
+    main = "def main(_):\n print('x')\n raise errors.UserError('x is 3: use 4')"
+    assert unread(main) == (2, "error: x is 3: use 4\n")
+
+
+def test_a_broken_connection_is_no_reader_that_left() -> None:
+    def main(_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
         cli.run(main)
 
 
