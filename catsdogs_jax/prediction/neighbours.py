@@ -9,6 +9,8 @@ drawn its training pictures closer together than it will others.
 
 import dataclasses
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import jax
@@ -30,6 +32,11 @@ K = 10
 """Which neighbour: for samples of a few thousand, 10 does as well as more (their figure 4)."""
 
 _MOST = 4000
+_DAMAGED = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy and zipfile raise for an archive that is cut, or in which a bit is another."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,20 +58,28 @@ class Neighbours:
         return float(np.quantile(self.held_out, share))
 
     def save(self, path: Path) -> None:
-        """Writes them in one piece."""
+        """Writes them in one piece, which is on the disk before it has its name."""
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with draft.open("wb") as stream:
-            np.savez(stream, **dataclasses.asdict(self))
-        os.replace(draft, path)
+        try:
+            with draft.open("wb") as stream:
+                np.savez(stream, **dataclasses.asdict(self))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)  # Of a full disk: the number is another next time.
 
     @classmethod
     def read(cls, path: Path, step: int) -> "Neighbours | None":
-        """Returns what `save` wrote for a checkpoint; none if there is nothing of that step."""
+        """Returns what `save` wrote for a checkpoint; none if nothing whole of that step is there.
+
+        What a copy or a crash has cut counts as nothing: the pictures are looked at again.
+        """
         try:
             with np.load(path) as found:
                 if int(found["step"]) == step:
                     return cls(found["train"], found["held_out"], step)
-        except (OSError, ValueError, KeyError):
+        except _DAMAGED:
             return None
         return None
 
