@@ -1,27 +1,27 @@
 """Plans a run before it begins: python -m catsdogs_jax.plan --config C --topology v5e:2x4."""
 
 import argparse
-import re
 from collections.abc import Sequence
 
 from catsdogs_jax import cli, runtime
 from catsdogs_jax.config.reader import read_config
+from catsdogs_jax.durations import seconds_of
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.planning.problem import problem_of
 
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
 
 def parse_duration(text: str) -> float:
-    """Returns the seconds of "90s", "25m" or "2h".
+    """Returns the seconds of a `--budget`, in the words of `train.budget`: "25m" or "1h30m".
 
     Raises:
-        UserError: It is none of these.
+        UserError: It is no duration.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    if match is None or not float(match[1]):
-        raise UserError(f"--budget {text!r} is no duration: give for example 90s, 25m or 2h")
-    return float(match[1]) * _SECONDS[match[2]]
+    try:
+        return seconds_of(text)
+    except ValueError:
+        raise UserError(
+            f"--budget {text!r} is no duration: give for example 90s, 25m or 1h30m"
+        ) from None
 
 
 def main(argv: Sequence[str]) -> None:

@@ -267,6 +267,7 @@ def test_bad_flags_are_named() -> None:
     with pytest.raises(UserError, match="'v7:2x2' is not local or KIND:SHAPE"):
         chip_of("v7:2x2")
     assert plan.parse_duration("25m") == 1500
+    assert plan.parse_duration("1h30m") == 5400  # As `train.budget` has it.
     for slices, topology in (("0", "v5e:2x4"), ("2", "local")):
         flags = ["--config", str(CONFIGS[0]), "--topology", topology, "--slices", slices]
         with pytest.raises(UserError, match=f"--slices {slices} --topology {topology}"):
