@@ -26,6 +26,8 @@ class _Signalled(BaseException):
 
 
 _ON_A_DISK = ("workdir", "out")
+_GO_ON = ("train", "sweep", "check")
+"""Commands that keep what they have done; `predict` goes on with --resume, not as it is."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -88,8 +90,10 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     except Interrupted as stop:
         _finish(str(stop), 128 + stop.signal_number)
     except _Signalled as stop:
-        told = "what was saved before is whole, and the same command goes on from there"
-        _finish(f"stopped by signal {stop.number}: {told}", 128 + stop.number)
+        told = f"stopped by signal {stop.number}"
+        if _command() in _GO_ON:
+            told += ": what was saved before is whole, and the same command goes on from there"
+        _finish(told, 128 + stop.number)
     finally:
         sys.unraisablehook = hook
         handlers.restore()
@@ -125,6 +129,13 @@ def split_overrides(
 def default_workdir(config_path: str) -> Path:
     """Returns `runs/NAME` for a config file NAME.py."""
     return Path("runs") / Path(config_path).stem
+
+
+def _command() -> str:
+    """Returns the name of the command: of `python -m catsdogs_jax.plan` or of `catsdogs plan`."""
+    name, *words = sys.argv
+    module = Path(name).stem
+    return words[0] if module in ("catsdogs", "front") and words else module
 
 
 def _call(main: Callable[[Sequence[str]], None]) -> None:

@@ -16,6 +16,7 @@ import pytest
 from catsdogs_jax import cli, train_and_evaluate
 from catsdogs_jax.config import Config
 from catsdogs_jax.errors import Interrupted, UserError
+from catsdogs_jax.signals import NUMBERS
 
 
 class Exited(Exception):
@@ -160,6 +161,42 @@ def test_a_signal_ends_with_128_and_its_number(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
 ) -> None:
     assert run(monkeypatch, error) == code
+
+
+@pytest.mark.parametrize(
+    ("argv", "goes_on"),
+    [
+        (["/package/catsdogs_jax/train.py", "--config", "c.py"], True),
+        (["/bin/catsdogs", "train"], True),
+        (["/package/catsdogs_jax/front.py", "sweep"], True),
+        (["/package/catsdogs_jax/plan.py", "--config", "c.py"], False),
+        (["/bin/catsdogs", "plan"], False),
+        (["/package/catsdogs_jax/predict.py", "train", "--workdir=r"], False),
+    ],
+)
+def test_only_a_command_that_saves_is_said_to_go_on(
+    argv: list[str],
+    goes_on: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def main(_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    def leave(code: int) -> None:
+        assert code == 130
+        raise Exited
+
+    monkeypatch.setattr(cli.os, "_exit", leave)
+    monkeypatch.setattr(sys, "argv", argv)
+    before = [signal.getsignal(number) for number in NUMBERS]
+    with pytest.raises(Exited):
+        cli.run(main)
+    for number, handler in zip(NUMBERS, before, strict=True):
+        signal.signal(number, handler)  # The second signal was to end the process at once.
+    told = capsys.readouterr().err
+    assert told.startswith("stopped by signal 2")
+    assert ("the same command goes on" in told) == goes_on
 
 
 def test_overrides_are_told_from_flags() -> None:
