@@ -1,9 +1,10 @@
 """A trained model that is ready to classify pictures."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from catsdogs_jax.config import Config
 from catsdogs_jax.data.pipeline import Batch, PictureSet
 from catsdogs_jax.data.remote import is_url
+from catsdogs_jax.errors import UserError
 from catsdogs_jax.prediction.engine import answer
 from catsdogs_jax.preprocessing import Preprocessing, Views
 from catsdogs_jax.training.evaluation import Evaluation, evaluate
@@ -20,6 +22,9 @@ from catsdogs_jax.training.sharding import Sharding, make_sharding
 from catsdogs_jax.training.state import Params
 from catsdogs_jax.training.step import EvalRecipe
 from catsdogs_jax.training.trainer import CompiledStep, compile_evaluation, evaluation_batch
+
+File: TypeAlias = str | os.PathLike[str]
+"""A name of a picture file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,25 +76,31 @@ class Classifier:
             self.evaluation, self.params, self.statistics, pictures, self.batch, self.sharding
         )
 
-    def predict(self, files: Sequence[str | Path]) -> list[Prediction]:
+    def predict(self, files: File | Iterable[File]) -> list[Prediction]:
         """Classifies picture files; one that cannot be used gets its reason, and stops nothing.
 
         Args:
-            files: Paths, in any number and order.
+            files: Paths, in any number and order, or one alone.
 
         Returns:
             One prediction a file, in the order given.
-        """
-        return list(self.stream(files))
 
-    def stream(self, files: Iterable[str | Path]) -> Iterator[Prediction]:
+        Raises:
+            UserError: One is no name of a file, but a picture, say.
+        """
+        return list(self.stream(list(_names(files))))  # All are looked at before any is opened.
+
+    def stream(self, files: File | Iterable[File]) -> Iterator[Prediction]:
         """Yields what `predict` returns, with a few batches in memory however many files come.
 
         Args:
-            files: Paths, and URLs (gs://, s3://) as text.
+            files: Paths, and URLs (gs://, s3://) as text; or one alone.
+
+        Raises:
+            UserError: One is no name of a file; it ends the iteration.
         """
         to = self.preprocessing
-        found = answer(self._logits, map(str, files), self.batch, to, self.sharding)
+        found = answer(self._logits, _names(files), self.batch, to, self.sharding)
         for block, (logits,) in found:
             rows = to.task.probabilities(logits)
             for name, reason, row in zip(block.names, block.reasons, rows, strict=True):
@@ -160,3 +171,21 @@ def load(
         *variables,
         run.graphdef,
     )
+
+
+def _names(files: File | Iterable[File]) -> Iterator[str]:
+    """Yields names as text: one alone is a file, not the letters of its name.
+
+    Raises:
+        UserError: Something is no name.
+    """
+    if isinstance(files, (str, bytes, os.PathLike)) or not isinstance(files, Iterable):
+        files = [files]
+    for file in files:
+        name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else None
+        if not isinstance(name, str):
+            raise UserError(
+                f"a {type(file).__name__} is no name of a picture file: give str or Path, one or "
+                "several, or decoded pictures as an array to `probabilities`"
+            )
+        yield name

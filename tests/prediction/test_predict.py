@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import jax
@@ -200,6 +201,33 @@ def test_names_are_taken_no_further_ahead_than_a_few_batches(run: Run, files: li
     ahead = max(taken - k for k, _ in enumerate(run[1].stream(names())))
     assert taken == 2000
     assert ahead <= 14 * BATCH  # Decoding 3, queue 4 and one in hand, on the device 3, coming 1.
+
+
+def test_one_name_alone_is_one_file(run: Run, files: list[str]) -> None:
+    (expected,) = run[1].predict(files[:1])
+    for alone in (files[0], Path(files[0])):
+        for (found,) in (run[1].predict(alone), list(run[1].stream(alone))):
+            assert found.file == Path(files[0])
+            assert found.predicted == expected.predicted != ""
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (Image.new("RGB", (8, 8)), "Image"),
+        (np.zeros((2, 8, 8, 3), np.uint8), "ndarray"),
+        (b"photo.jpg", "bytes"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_is_no_name_of_a_file_is_refused_by_its_type(
+    given: Any, named: str, run: Run, files: list[str]
+) -> None:
+    for files_given in (given, [files[0], given]):
+        with pytest.raises(UserError, match=f"a {named} is no name of a picture.*str or Path"):
+            run[1].predict(files_given)
+        with pytest.raises(UserError, match=f"a {named} is no name of a picture"):
+            list(run[1].stream(files_given))
 
 
 def test_a_picture_in_a_store_is_read_like_a_file(run: Run, files: list[str]) -> None:
