@@ -12,7 +12,6 @@ from pathlib import Path
 
 from catsdogs_jax import __version__, cli, runtime
 from catsdogs_jax.cores import cores
-from catsdogs_jax.errors import extra
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow")
 _LEAST_MEMORY, _LEAST_DISK = 4 * 2**30, 5 * 2**30
@@ -64,14 +63,8 @@ def _devices() -> tuple[list[tuple[str, str]], list[str]]:
         words = f"JAX finds no device (JAX_PLATFORMS={wanted!r}): {error}"
         return [("devices", "none")], [f"{words}; unset JAX_PLATFORMS to take what is there"]
     facts = [("devices", f"{len(devices)} × {devices[0].device_kind} ({devices[0].platform})")]
-    wrong = []
-    if devices[0].platform == "cpu" and (
-        shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()
-    ):
-        wrong.append(f"there is an NVIDIA GPU, but JAX does not use it: {extra('cuda')}")
-    if devices[0].platform == "cpu" and Path("/dev/accel0").exists():
-        wrong.append(f"there is a TPU, but JAX does not use it: {extra('tpu')}")
-    return facts, wrong
+    told = runtime.unused_accelerator(devices[0].platform)
+    return facts, [told] if told else []
 
 
 def _memory() -> tuple[list[tuple[str, str]], list[str]]:

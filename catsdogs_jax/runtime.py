@@ -7,8 +7,10 @@ import io
 import logging
 import os
 import platform
+import shutil
 import sys
 import warnings
+from pathlib import Path
 
 from catsdogs_jax.errors import UserError, extra
 
@@ -79,6 +81,21 @@ def require_platform(wanted: str) -> None:
             f"{wanted.upper()} install its extra ({extra(name)}), unset JAX_PLATFORMS, or leave "
             "out --require"
         )
+
+
+def unused_accelerator(used: str) -> str | None:
+    """Returns what to do about an accelerator that JAX leaves idle; none if there is none.
+
+    Args:
+        used: The platform that JAX computes on.
+    """
+    if used != "cpu" or os.environ.get("JAX_PLATFORMS"):  # Or CPUs were asked for.
+        return None
+    if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
+        return f"there is an NVIDIA GPU, but JAX does not use it: {extra('cuda')}"
+    if Path("/dev/accel0").exists():
+        return f"there is a TPU, but JAX does not use it: {extra('tpu')}"
+    return None
 
 
 def keep_compilations() -> None:

@@ -4,6 +4,8 @@ import ctypes
 import dataclasses
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,6 +123,25 @@ def test_gpus_repeat_to_the_bit_unless_told_otherwise(monkeypatch: pytest.Monkey
     monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_deterministic_ops=false")
     runtime.repeat_on_gpus()
     assert os.environ["XLA_FLAGS"] == "--xla_gpu_deterministic_ops=false"
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ("/dev/nvidia0", "an NVIDIA GPU, .* `uv sync .*--extra cuda`"),
+        ("/dev/accel0", "a TPU, .*tpu"),
+    ],
+)
+def test_a_run_tells_of_an_accelerator_that_is_left_idle(
+    monkeypatch: pytest.MonkeyPatch, there: str, words: str
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) == there)
+    monkeypatch.delenv("JAX_PLATFORMS")
+    assert re.search(words, runtime.unused_accelerator("cpu") or "")
+    assert runtime.unused_accelerator("gpu") is None
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert runtime.unused_accelerator("cpu") is None
 
 
 LIMITED = """

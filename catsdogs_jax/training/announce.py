@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from clu import parameter_overview
 
+from catsdogs_jax import runtime
 from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.leaks import spell
 from catsdogs_jax.data.pipeline import PictureSet
@@ -22,6 +23,8 @@ def announce(
     """Prints the devices first, then data, model and length; writes `parameters.txt`."""
     device = trainer.sharding.mesh.devices.flat[0]
     print(f"device    {trainer.sharding.device_count} x {device.device_kind} ({device.platform})")
+    if told := runtime.unused_accelerator(device.platform):
+        print(f"  warning: {told}")
     task = dataset.manifest.task
     counts = ", ".join(f"{name} {len(pictures):,}" for name, pictures in dataset.splits.items())
     print(f"pictures  {counts} from {origin_of(dataset.manifest.root)}")
