@@ -1,6 +1,7 @@
 """Promises of the pages: every command that they show is one that the program takes."""
 
-import importlib
+import ast
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -32,6 +33,18 @@ def commands(path: Path) -> Iterator[list[str]]:
             words = shlex.split(re.split(r" [|;>]|&&", line[match.end() :])[0], comments=True)
             if words[0] in front.COMMANDS and "..." not in words:
                 yield words
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_name_that_a_page_imports_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("catsdogs_jax"):
+                module = importlib.import_module(str(node.module))
+                for name in node.names:
+                    inner = f"{node.module}.{name.name}"
+                    assert hasattr(module, name.name) or importlib.util.find_spec(inner), inner
 
 
 def test_the_pages_name_each_command() -> None:
