@@ -15,8 +15,8 @@ from catsdogs_jax.errors import UserError
 _QUARANTINED_SHOWN = 10
 
 
-def check_pictures(folder: Path, page: Path) -> bool:
-    """Checks a folder, prints what was found, writes the page and the tables beside it.
+def check_pictures(pictures: str, page: Path) -> bool:
+    """Checks pictures, prints what was found, writes the page and the tables beside it.
 
     Returns:
         Whether nothing was found that would spoil a run.
@@ -25,10 +25,10 @@ def check_pictures(folder: Path, page: Path) -> bool:
         UserError: There are no pictures, or what is there can train no classifier.
     """
     # Matplotlib comes with these: not before it is asked for.
-    from catsdogs_jax.insight.dataset_check import check_folder, page_content, write_tables
+    from catsdogs_jax.insight.dataset_check import check_labelled, page_content, write_tables
     from catsdogs_jax.reporting.page.check_page import write_check
 
-    check = check_folder(folder)
+    check = check_labelled(pictures)
     content = page_content(check)
     write_check(content, page)
     exclude, relabel = write_tables(check, page.parent)
@@ -128,7 +128,7 @@ def main(argv: Sequence[str]) -> None:
     if flags.augment:
         config, out = read_config(flags.augment, overrides), Path(flags.out or "sheet.png")
         print(f"wrote {draw_augmentation(config, out, flags.pictures, flags.variations)}")
-    elif not check_pictures(here(flags.folder), Path(flags.out or "check/page.html")):
+    elif not check_pictures(flags.folder, Path(flags.out or "check/page.html")):
         raise SystemExit(1)
 
 
@@ -141,7 +141,12 @@ def parser() -> argparse.ArgumentParser:
         "  python -m catsdogs_jax.check my_pictures --pack my_records\n"
         "  python -m catsdogs_jax.check --augment configs/seed_cnn.py --config.data.dir=PHOTOS",
     )
-    made.add_argument("folder", nargs="?", metavar="DIR", help="one folder of pictures per class")
+    made.add_argument(
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        help="one folder of pictures per class, a table (.csv, .jsonl), or records",
+    )
     made.add_argument(
         "--augment", metavar="CONFIG", help="draw training pictures before and after augmentation"
     )

@@ -15,7 +15,7 @@ from catsdogs_jax.data.manifest import Manifest, build_manifest
 from catsdogs_jax.data.pictures import Picture, Pictures
 from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.places import origin_of
-from catsdogs_jax.data.sources import list_folder
+from catsdogs_jax.data.sources import list_labelled
 from catsdogs_jax.escaping import NAME_BYTES
 from catsdogs_jax.insight import thumbnails
 from catsdogs_jax.insight.mistakes import brightness, sharpness
@@ -92,14 +92,13 @@ class Check:
         return sorted(found.items())
 
 
-def check_folder(folder: Path) -> Check:
-    """Opens every picture below a folder.
+def check_labelled(pictures: str | Path) -> Check:
+    """Opens every picture of a folder, a table or a pack; splits are those of a config's defaults.
 
     Raises:
         UserError: There are no pictures, or what is there can train no classifier.
     """
-    config = DataConfig(dir=str(folder))
-    manifest = build_manifest(list_folder(folder, str(folder)), config, seed=0)
+    manifest = build_manifest(list_labelled(pictures), DataConfig(), seed=0)
     return Check(manifest, find_leaks(manifest.pictures, within=True), _outliers(manifest))
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from catsdogs_jax import check
 from catsdogs_jax.data.marks import apply_marks
 from catsdogs_jax.data.sources import list_folder
-from catsdogs_jax.insight.dataset_check import check_folder
+from catsdogs_jax.insight.dataset_check import check_labelled
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_what_would_spoil_a_run_is_found_and_can_be_left_out(
     assert {"train/cat/leak.png", "train/cat/twice.png", "train/cat/broken.jpg"} <= set(excluded)
     relabelled = {row["file"] for row in rows(page.parent / "relabel.csv")}
     assert relabelled == {"train/cat/2.png", "train/<i>dog/other.png"}
-    (dark,) = check_folder(folder).outliers
+    (dark,) = check_labelled(folder).outliers
     assert dark[0].file == "train/cat/dark.png"
     assert dark[1].startswith("dark (mean 0 of 255)")
     assert "odd aspect (200×40)" in dark[1]
@@ -97,3 +97,18 @@ def test_pictures_whose_names_are_no_utf_8_can_be_left_out_and_relabelled(
     assert labels[f"train/<i>dog/{odd[1]}"] == ("cat",)
     left = apply_marks(list_folder(folder), str(page.parent / "exclude.csv"), "").examples
     assert not excluded & {example.file for example in left}
+
+
+def test_a_table_of_several_labels_and_records_can_be_looked_at(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = sorted(folder.rglob("*.png"))
+    rows = [f"{file},{'red|round' if k % 2 else 'round'}" for k, file in enumerate(files)]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["file,label", *rows]))
+    check.main([str(table), "--out", str(tmp_path / "table/page.html")])
+    check.main([str(folder), "--pack", str(tmp_path / "pack"), "--workers", "1"])
+    check.main([str(tmp_path / "pack"), "--out", str(tmp_path / "packed/page.html")])
+    assert capsys.readouterr().out.count(f"pictures: {len(files):,}\n") == 2
+    for name in ("table", "packed"):
+        assert "data:image/jpeg" in (tmp_path / name / "page.html").read_text()
