@@ -132,7 +132,7 @@ def test_the_pictures_are_those_that_tfds_reads_and_none_is_copied(
     assert here.manifest.fingerprint == there.manifest.fingerprint
     assert here.manifest.quarantined == there.manifest.quarantined
     assert len(here.manifest.quarantined) == 1
-    assert here.leaks == there.leaks
+    assert list(here.leaks) == list(there.leaks)
     assert len(here.leaks) == 1
     for found, expected in zip(batches(here), batches(there), strict=True):
         np.testing.assert_array_equal(found, expected)
