@@ -172,7 +172,7 @@ def test_a_run_resumes_exactly_and_is_evaluated_and_told_by_names(
     tiny: Tiny, prepare: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, data = prepare("array_record")
-    config = tiny(data=of(data))
+    config = tiny(data=of(data), model={"convolutions": "native"})  # To the bit.
     train_and_evaluate(config, tmp_path / "whole")
     with pytest.raises(Interrupted):
         train_and_evaluate(config, tmp_path / "stopped", StopAfter(2))
