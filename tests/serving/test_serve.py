@@ -124,10 +124,12 @@ def test_concurrent_clients_get_the_answers_of_one_alone(client: TestClient) -> 
         thread.join()
     # Within rounding: where a picture stands in its batch can change the last bit of a sum.
     for replies in zip(found, alone, strict=True):
-        (one,), (other,) = (reply["results"] for reply in replies)
-        given = [list(result.pop("probabilities").values()) for result in (one, other)]
-        np.testing.assert_allclose(*given, atol=1e-6)
-        assert one == other
+        (together,), (expected,) = (reply["results"] for reply in replies)
+        given, wanted = (
+            list(result.pop("probabilities").values()) for result in (together, expected)
+        )
+        np.testing.assert_allclose(given, wanted, atol=1e-6)
+        assert together == expected
 
 
 def test_grad_cam_and_the_nearest_training_pictures_are_shown(client: TestClient) -> None:
