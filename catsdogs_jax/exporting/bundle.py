@@ -115,7 +115,7 @@ def load(folder: str | Path, format: str | None = None) -> Bundle:
     if not ready:
         needed = dict.fromkeys(RUNTIMES[name].install for name in wanted)
         installs = "; or ".join(package(name) for name in needed)
-        raise UserError(f"nothing here runs {' or '.join(wanted)}: {package(installs)}")
+        raise UserError(f"nothing here runs {' or '.join(wanted)}: {installs}")
     entry = facts["formats"][ready[0]]
     return Bundle(
         folder,

@@ -16,8 +16,9 @@ from catsdogs_jax.classifier import Classifier
 from catsdogs_jax.classifier import load as load_run
 from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.data.decode import to_square
-from catsdogs_jax.errors import UserError
-from catsdogs_jax.exporting import load
+from catsdogs_jax.errors import UserError, package
+from catsdogs_jax.exporting import bundle as bundles
+from catsdogs_jax.exporting import load, runtimes
 from catsdogs_jax.exporting.formats import FORMATS, OUTPUTS
 from catsdogs_jax.exporting.network import Network, resized
 from catsdogs_jax.exporting.onnx_graph import to_onnx
@@ -279,3 +280,16 @@ def test_mistakes_are_told_in_a_line(run: Path, bundle: Path, tmp_path: Path) ->
         load(bundle, "coreml")
     with pytest.raises(UserError, match="picture 0 cannot be used: not a picture"):
         load(bundle).predict([b"no picture"])
+
+
+def test_a_bundle_that_nothing_here_runs_tells_what_to_install_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    formats = {"onnx": {}, "onnx-int8": {}, "savedmodel": {}}
+    monkeypatch.setattr(bundles, "read_facts", lambda _: {"formats": formats})
+    monkeypatch.setattr(runtimes.Runtime, "ready", lambda _: False)
+    with pytest.raises(UserError) as told:
+        load(tmp_path)
+    onnx, tensorflow = package("onnxruntime"), package("tensorflow")
+    words = f"nothing here runs onnx or onnx-int8 or savedmodel: {onnx}; or {tensorflow}"
+    assert str(told.value) == words
