@@ -29,14 +29,13 @@ def begin(loop: Loop, weights: Weights | None) -> TrainState:
         UserError: The weights do not fit the model.
     """
     trainer = loop.trainer
-    state = from_weights(trainer, weights)
     if weights is None or loop.config.finetune.depth == "all":
-        return state
-    pictures = loop.dataset.splits["train"]
-    features = compute_features(trainer, state.params, state.statistics, pictures)
+        return from_weights(trainer, weights)
+    params, statistics = _laid(trainer, trainer.initialize(), weights)
+    features = compute_features(trainer, params, statistics, loop.dataset.splits["train"])
     head = _fitted(loop, features)
-    fitted = {**state.params, HEAD: {"kernel": head.kernel, "bias": head.bias}}
-    state = _state(trainer, *_placed(trainer, fitted, state.statistics))
+    fitted = {**params, HEAD: {"kernel": head.kernel, "bias": head.bias}}
+    state = _state(trainer, *_placed(trainer, fitted, statistics))
     loop.measure_start(state, _accuracy_and_loss(loop, head, features))
     return state
 
@@ -52,11 +51,14 @@ def from_weights(trainer: Trainer, weights: Weights | None) -> TrainState:
         UserError: The weights do not fit the model.
     """
     state = trainer.initialize()
-    if weights is None:
-        return state
-    laid = lay_over(state.params, state.statistics, weights)
+    return state if weights is None else _state(trainer, *_laid(trainer, state, weights))
+
+
+def _laid(trainer: Trainer, fresh: TrainState, weights: Weights) -> tuple[Params, Params]:
+    """Returns the variables of a fresh state with weights laid over them, on the devices."""
+    laid = lay_over(fresh.params, fresh.statistics, weights)
     _tell(f"weights   {note}" for note in laid.notes)
-    return _state(trainer, *_placed(trainer, laid.params, laid.statistics))
+    return _placed(trainer, laid.params, laid.statistics)
 
 
 def _fitted(loop: Loop, features: np.ndarray) -> Head:
