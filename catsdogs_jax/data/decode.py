@@ -101,7 +101,7 @@ def read_header(data: bytes) -> Header:
 def _plain_jpeg(data: bytes) -> Header | None:
     """Reads the header of a JPEG that names no orientation and is alone in its file, as most are.
 
-    Pillow takes ten times as long, and holds Python's lock meanwhile.
+    Pillow takes several times as long, and holds Python's lock meanwhile.
     """
     if not data.startswith(_JPEG) or _names_more(data):
         return None

@@ -1,5 +1,6 @@
 """Opens every listed picture once and writes down what it is, or why it cannot be used."""
 
+import dataclasses
 import hashlib
 import stat
 from collections import deque
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from catsdogs_jax.cores import REQUESTS, cores
 from catsdogs_jax.data.contents import read_stored
@@ -37,6 +38,16 @@ def scan_file(path: Path) -> Scanned | str:
         return _facts(read_file(path))
     except BadPicture as error:
         return str(error)
+
+
+def to_row(found: Scanned | str) -> Any:
+    """Returns what was found in a file as JSON has it: a reason, or a list of facts."""
+    return found if isinstance(found, str) else dataclasses.astuple(found)
+
+
+def from_row(row: Any) -> Scanned | str:
+    """Returns what was given to `to_row`."""
+    return row if isinstance(row, str) else Scanned(*row)
 
 
 def _scan_bytes(data: bytes) -> Scanned | str:

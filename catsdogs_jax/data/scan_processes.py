@@ -6,7 +6,6 @@ no child of `multiprocessing`: that would import the program that began the scan
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import queue
@@ -21,7 +20,7 @@ from typing import IO
 
 from catsdogs_jax.cores import cores
 from catsdogs_jax.data.pictures import Scanned
-from catsdogs_jax.data.scan import scan_file, scan_files
+from catsdogs_jax.data.scan import from_row, scan_file, scan_files, to_row
 from catsdogs_jax.errors import UserError
 
 _FEW = 5_000
@@ -116,7 +115,7 @@ class _Process:
                 f"the {len(paths) - 1} after it: if memory was short (SIGKILL), use fewer cores "
                 "(taskset); otherwise look at these files"
             )
-        return [one if isinstance(one, str) else Scanned(*one) for one in json.loads(answer)]
+        return list(map(from_row, json.loads(answer)))
 
     def kill(self) -> None:
         self._process.kill()  # It holds nothing that could be lost.
@@ -129,8 +128,7 @@ class _Process:
 def answer(asked: IO[bytes], answers: IO[bytes]) -> None:
     """Scans what is asked for, until nobody asks any more."""
     for line in asked:
-        found = map(scan_file, map(Path, json.loads(line)))
-        rows = [one if isinstance(one, str) else dataclasses.astuple(one) for one in found]
+        rows = [to_row(scan_file(Path(path))) for path in json.loads(line)]
         answers.write(json.dumps(rows).encode() + b"\n")
         answers.flush()
 

@@ -1,6 +1,5 @@
 """The scan of a folder by all processes of a run: each opens a part, and all learn of the whole."""
 
-import dataclasses
 import gzip
 import hashlib
 import io
@@ -13,6 +12,7 @@ from pathlib import Path
 from catsdogs_jax import hosts
 from catsdogs_jax.data.listing import Listing
 from catsdogs_jax.data.pictures import Scanned
+from catsdogs_jax.data.scan import from_row, to_row
 from catsdogs_jax.data.scan_index import scan_folder
 from catsdogs_jax.errors import UserError
 
@@ -80,13 +80,11 @@ def packed(results: Iterable[Scanned | str]) -> bytes:
     stream = io.BytesIO()
     with gzip.open(stream, "wt", compresslevel=1, encoding="utf-8") as lines:
         for one in results:
-            row = one if isinstance(one, str) else dataclasses.astuple(one)
-            lines.write(json.dumps(row) + "\n")
+            lines.write(json.dumps(to_row(one)) + "\n")
     return stream.getvalue()
 
 
 def unpacked(data: bytes) -> Iterator[Scanned | str]:
     """Yields what was given to `packed`."""
     with gzip.open(io.BytesIO(data), "rt", encoding="utf-8") as lines:
-        for row in map(json.loads, lines):
-            yield row if isinstance(row, str) else Scanned(*row)
+        yield from map(from_row, map(json.loads, lines))
