@@ -103,6 +103,7 @@ def _measured(folder: Path) -> dict[str, float]:
     before, found, pictures = _highest_bytes(), {}, 0
     for stage, seconds, count in _stages(folder):
         found[stage] = 1e6 * seconds / count
+        print(f"{count:,} pictures, {stage}: {seconds:,.1f} s", file=sys.stderr, flush=True)
         pictures = max(pictures, count)
     return {**found, "bytes": (_highest_bytes() - before) / pictures}
 
