@@ -22,7 +22,8 @@ Resize = Literal["stretch", "crop", "pad"]
 """How a picture becomes square, see `DataConfig.resize`."""
 
 _RATIOS = (1, 2, 4, 8)
-_ORIENTATION_TAG = 0x0112
+_WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG = 0x0100, 0x0101, 0x0112
+_EXIF_AS_TEXT = (b"Raw profile type", b"XML:com.adobe.xmp")
 _TURNS = {
     **{1: (1, 1), 2: (-1, 1), 3: (-1, -1), 4: (1, -1)},
     **{5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)},
@@ -92,10 +93,13 @@ def read_header(data: bytes) -> Header:
     if not data:
         raise BadPicture("the file is empty")
     header = _plain_jpeg(data) or _described(data)
-    if header.width * header.height > MAX_PIXELS:
-        sides = f"{header.width}x{header.height}"
-        raise BadPicture(f"{sides} is over the limit of {MAX_PIXELS:,} pixels")
+    _check_size(header.width, header.height)
     return header
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadPicture(f"{width}x{height} is over the limit of {MAX_PIXELS:,} pixels")
 
 
 def _plain_jpeg(data: bytes) -> Header | None:
@@ -129,12 +133,15 @@ def _names_more(data: bytes) -> bool:
 
 def _described(data: bytes) -> Header:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        with _opened(data) as image:
             width, height = image.size
+            if tags := getattr(image, "tag_v2", None):  # Of a TIFF, Pillow has turned the size.
+                width, height = tags[_WIDTH_TAG], tags[_HEIGHT_TAG]
+            _check_size(width, height)
+            orientation = _exif(image, data).get(_ORIENTATION_TAG, 1)
             form, mode = image.format or "", image.mode
-    except UnidentifiedImageError as error:
-        raise BadPicture(f"not a picture: the file begins with {data[:12]!r}") from error
+    except BadPicture:
+        raise
     except Exception as error:  # Pillow's plugins raise many types on broken files.
         raise BadPicture(f"unreadable header: {error}") from error
     if orientation not in range(1, 9):
@@ -143,6 +150,43 @@ def _described(data: bytes) -> Header:
         width, height = height, width
     plain = form in ("JPEG", "MPO") and mode in _PLAIN_JPEG_MODES
     return Header(form, width, height, orientation, plain)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Reads what the start of a file says, no pixel.
+
+    Raises:
+        BadPicture: It is no picture, or a program that would draw one: Pillow would give it to
+            Ghostscript.
+    """
+    try:
+        image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise BadPicture(f"not a picture: the file begins with {data[:12]!r}") from error
+    if image.format == "EPS":
+        raise BadPicture("EPS is a program, which is not run: save the picture as PNG")
+    return image
+
+
+def _exif(image: Image.Image, data: bytes) -> Image.Exif:
+    """Returns the EXIF fields of a picture; of a PNG, without a look at its pixels if it can be.
+
+    Pillow decodes a PNG that has no EXIF before its pixels, as it may stand behind them.
+    """
+    if image.format == "PNG" and not _tells_late(data):
+        return Image.Image.getexif(image)
+    return image.getexif()
+
+
+def _tells_late(data: bytes) -> bool:
+    """Whether a PNG has EXIF or XMP behind its pixels."""
+    place, behind = 8, False
+    while kind := data[place + 4 : place + 8]:
+        behind = behind or kind == b"IDAT"
+        if behind and (kind == b"eXIf" or data.startswith(_EXIF_AS_TEXT, place + 8)):
+            return True
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+    return False
 
 
 def decode(data: bytes, header: Measured, ratio: int = 1) -> np.ndarray:
@@ -194,12 +238,20 @@ def decode_square(data: bytes, header: Measured, size: int, resize: Resize) -> n
     Raises:
         BadPicture: The pixels cannot be decoded, or the file ends too early.
     """
+    if not header.plain_jpeg:
+        return to_square(decode(data, header), size, resize)
     ratio = jpeg_ratio(header.width, header.height, size, resize)
-    return to_square(decode(data, header, ratio), size, resize, whole=(header.height, header.width))
+    across, down = _TURNS[header.orientation]
+    whole, mirrored = (header.height, header.width), (down < 0, across < 0)
+    return to_square(decode(data, header, ratio), size, resize, whole, mirrored)
 
 
 def to_square(
-    image: np.ndarray, size: int, resize: Resize, whole: tuple[int, int] | None = None
+    image: np.ndarray,
+    size: int,
+    resize: Resize,
+    whole: tuple[int, int] | None = None,
+    mirrored: tuple[bool, bool] = (False, False),
 ) -> np.ndarray:
     """Makes a picture square: bilinear, with antialiasing.
 
@@ -209,6 +261,8 @@ def to_square(
         resize: See `DataConfig.resize`.
         whole: Height and width of the picture before it was decoded at a smaller size, which
             rounds up; none: those of `image`.
+        mirrored: Whether rows, and columns, were turned round since: what was rounded up is then
+            at their begin, not at their end.
 
     Returns:
         uint8 [size, size, 3].
@@ -217,19 +271,22 @@ def to_square(
     height, width = whole or (rows, columns)
     # A picture of 447 pixels, halved, is 224 wide, but shows 223.5 pixels of the new size.
     shrunk = max(round(height / rows), round(width / columns), 1)
+    first_row, first_column = (
+        side - full / shrunk if turned else 0.0
+        for side, full, turned in zip((rows, columns), (height, width), mirrored, strict=True)
+    )
+    everything = (first_row, first_column, height / shrunk, width / shrunk)
     if resize == "stretch":
-        return resized(image, size, size, (0, 0, height / shrunk, width / shrunk))
+        return resized(image, size, size, everything)
     if resize == "crop":
         side = min(height, width)
         box = ((height - side) // 2, (width - side) // 2, side, side)
         top, left, tall, wide = (value / shrunk for value in box)
-        return resized(image, size, size, (top, left, tall, wide))
+        return resized(image, size, size, (first_row + top, first_column + left, tall, wide))
     tall, wide = (max(1, round(size * side / max(height, width))) for side in (height, width))
     square = np.zeros((size, size, 3), np.uint8)
     top, left = (size - tall) // 2, (size - wide) // 2
-    square[top : top + tall, left : left + wide] = resized(
-        image, tall, wide, (0, 0, height / shrunk, width / shrunk)
-    )
+    square[top : top + tall, left : left + wide] = resized(image, tall, wide, everything)
     return square
 
 
@@ -251,11 +308,13 @@ def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
 
 def _decode_pillow(data: bytes) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _opened(data) as image:
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I") or upright.mode == "F":
                 upright = _eight_bit(upright)
             return np.array(upright.convert("RGB"))
+    except BadPicture:
+        raise
     except Exception as error:  # Pillow's plugins raise many types on broken files.
         raise BadPicture(f"{type(error).__name__}: {error}") from error
 

@@ -17,7 +17,7 @@ from catsdogs_jax.data.perceptual import perceptual_hash
 from catsdogs_jax.data.pictures import Scanned
 from catsdogs_jax.data.records import Pack
 
-SCAN_VERSION = 2
+SCAN_VERSION = 3
 """Raise it whenever `scan_file` says something else of the same file."""
 
 MAX_BYTES = 2**30

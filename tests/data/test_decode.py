@@ -1,10 +1,12 @@
 """Promises of the one decoder: as Pillow decodes, upright, and clear about what is broken."""
 
 import io
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 
 from catsdogs_jax.data import decode as decoding
 from catsdogs_jax.data.decode import (
@@ -52,7 +54,7 @@ def test_every_kind_of_jpeg_is_within_two_levels_of_pillow(options: dict) -> Non
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_a_picture_is_turned_upright(form: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -61,7 +63,37 @@ def test_a_picture_is_turned_upright(form: str, orientation: int) -> None:
     found = decoded(data)
     header = read_header(data)
     assert found.shape == expected.shape == (header.height, header.width, 3)
+    assert (header.width > header.height) == (orientation < 5)
     assert np.abs(found.astype(int) - expected).max() <= 2
+    for resize in get_args(Resize):
+        square = decode_square(data, header, 20, resize).astype(int)
+        assert np.abs(square - to_square(expected, 20, resize)).mean() <= 2
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_png_is_decoded_once_wherever_it_tells_how_to_turn_it(
+    late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(SMOOTH, "PNG", exif=exif)
+    plain = encoded(SMOOTH, "PNG")
+    if late:  # Between the pixels and the end.
+        (start,) = (place - 4 for place in range(len(data)) if data.startswith(b"eXIf", place))
+        chunk = data[start : start + 12 + int.from_bytes(data[start : start + 4], "big")]
+        data = plain[:-12] + chunk + plain[-12:]
+    header = read_header(data)
+    assert (header.orientation, header.width, header.height) == (6, 60, 90)
+    assert decoded(data).shape == (90, 60, 3)
+    monkeypatch.setattr(PngImageFile, "load", None)
+    assert read_header(plain).orientation == 1
+
+
+def test_a_program_that_would_draw_a_picture_is_not_run() -> None:
+    data = encoded(SMOOTH, "EPS")
+    for read in (read_header, lambda data: decode(data, read_header(encoded(SMOOTH, "PNG")))):
+        with pytest.raises(BadPicture, match="EPS is a program, which is not run"):
+            read(data)
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
