@@ -27,8 +27,9 @@ def apply_marks(listing: Listing, exclude: str, relabel: str) -> Listing:
         return listing
     known = set(listing.examples.column("file"))
     excluded = set()
-    if exclude:
-        excluded = {row["file"] for row in _rows(exclude, "data.exclude", ("file",), known)}
+    if exclude:  # The table that `check` writes names what is left out already, too.
+        named = known | {file for file, _ in listing.quarantined}
+        excluded = {row["file"] for row in _rows(exclude, "data.exclude", ("file",), named)}
     labels = _new_labels(relabel, known, listing) if relabel else {}
     kept = np.array([file not in excluded for file in listing.examples.column("file")], bool)
     if not kept.any():
@@ -89,6 +90,9 @@ def _rows(table: str, key: str, columns: tuple[str, ...], known: set[str]) -> li
     if missing:
         raise UserError(f"{key}={table} has no column {missing[0]!r}, but {', '.join(found)}")
     for row in rows:
+        cut = [column for column in columns if row[column] is None]
+        if cut:
+            raise UserError(f"{key}={table} has the row of {row['file']!r} without a {cut[0]}")
         if row["file"] not in known:
             hint = nearest(row["file"], list(known)) if len(known) < 10_000 else ""
             raise UserError(f"{key}={table} names {row['file']!r}, which is not listed.{hint}")

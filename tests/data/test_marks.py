@@ -1,5 +1,6 @@
 """Promises of what a person has marked in a data set."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,19 @@ def test_marked_pictures_are_left_out_and_relabelled(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         apply_marks(LISTING, write(tmp_path / "exclude.csv", text), "")
+
+
+def test_a_table_may_name_what_is_left_out_already(tmp_path: Path) -> None:
+    """As that of `check` does, of a pack or a TFDS set with pictures that cannot be used."""
+    exclude = write(tmp_path / "exclude.csv", "file,reason\ncat/bad.jpg,broken\n")
+    listing = dataclasses.replace(LISTING, quarantined=(("cat/bad.jpg", "broken"),))
+    assert apply_marks(listing, exclude, "") == listing
+
+
+def test_a_row_that_ends_early_is_refused(tmp_path: Path) -> None:
+    table = write(tmp_path / "relabel.csv", "file,label\ncat/1.jpg\n")
+    with pytest.raises(UserError, match="row of 'cat/1.jpg' without a label"):
+        apply_marks(LISTING, "", table)
 
 
 def test_a_missing_table_is_refused() -> None:
