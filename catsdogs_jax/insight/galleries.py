@@ -28,6 +28,20 @@ _NEIGHBOUR_SIDE = 96
 _LEAKS = 6
 
 
+def surest_mistake(
+    probabilities: np.ndarray, predicted: np.ndarray, true: np.ndarray
+) -> np.ndarray:
+    """Returns the confidence in the most confident wrong answer about each picture, 0 for none.
+
+    Args:
+        probabilities: Of each label, [N, labels].
+        predicted: Whether it is above its threshold, which may lie far below a half.
+        true: Whether the picture has it.
+    """
+    confidence = np.where(predicted, probabilities, 1 - probabilities)
+    return np.where(predicted != true, confidence, 0).max(axis=1)
+
+
 def galleries(source: Source) -> list[Gallery]:
     """Returns the confident mistakes, the top losses if they are others, and doubtful labels."""
     split, task = source.split, source.task
@@ -36,10 +50,9 @@ def galleries(source: Source) -> list[Gallery]:
     predicted = task.predicted(probabilities, threshold)
     wrong = predicted != true if task.kind != "multilabel" else (predicted != true).any(axis=1)
     losses = picture_losses(probabilities, true, task)
-    confidence = np.maximum(probabilities, 1 - probabilities) if task.kind == "multilabel" else None
     sure = probabilities.max(axis=1)
-    if confidence is not None:
-        sure = np.where(predicted != true, confidence, 0).max(axis=1)
+    if task.kind == "multilabel":
+        sure = surest_mistake(probabilities, predicted, true)
     mistakes = [i for i in np.argsort(-sure, kind="stable") if wrong[i]][:SHOWN]
     others = [i for i in np.argsort(-losses, kind="stable") if i not in set(mistakes)][:SHOWN]
     maker = _Maker.create(source)

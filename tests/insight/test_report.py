@@ -19,6 +19,7 @@ from catsdogs_jax.data.marks import apply_marks
 from catsdogs_jax.data.tables import list_table
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.insight import gather as report_gather
+from catsdogs_jax.insight.galleries import surest_mistake
 from catsdogs_jax.insight.gather import gather, write_report
 from catsdogs_jax.insight.mistakes import Suspect
 from catsdogs_jax.insight.source import Source, read_run
@@ -137,6 +138,14 @@ def test_mistakes_stand_on_the_page_with_heat_map_and_neighbours(source: Source)
     sure = [case.words for case in mistakes]
     confidences = [float(words.split()[1].split("\xa0")[0]) for words in sure]
     assert confidences == sorted(confidences, reverse=True)
+
+
+def test_a_label_above_a_low_threshold_is_no_confident_mistake() -> None:
+    probabilities = np.array([[0.06, 0.1], [0.9, 0.1], [0.06, 0.01]])
+    predicted = probabilities > [0.05, 0.5]
+    true = np.array([[False, False], [False, False], [True, True]])
+    found = surest_mistake(probabilities, predicted, true)
+    np.testing.assert_allclose(found, [0.06, 0.9, 0.99])
 
 
 def test_slices_hold_every_picture_once(source: Source) -> None:
