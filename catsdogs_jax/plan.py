@@ -28,14 +28,21 @@ def main(argv: Sequence[str]) -> None:
     """Parses flags, plans, and prints the plan."""
     flags, overrides = cli.split_overrides(parser(), argv)
     config = read_config(flags.config, overrides)
-    budget = parse_duration(flags.budget) if flags.budget else None
+    here = flags.topology in ("local", "cpu")
+    if config.train.budget and not here:
+        raise UserError(
+            f"train.budget is {config.train.budget!r}, and how many steps those are is measured "
+            "where the run begins: give --config.train.epochs=N, or plan there, --topology local"
+        )
+    time = flags.budget or config.train.budget
+    budget = parse_duration(time) if time else None
     problem = problem_of(config, flags.pictures, flags.classes)
     runtime.start()
-    if flags.slices < 1 or (flags.slices > 1 and flags.topology in ("local", "cpu")):
+    if flags.slices < 1 or (flags.slices > 1 and here):
         raise UserError(
             f"--slices {flags.slices} --topology {flags.topology}: slices are of TPUs, 1 or more"
         )
-    if flags.topology in ("local", "cpu"):
+    if here:
         from catsdogs_jax.planning.here import plan_for_here
 
         lines = plan_for_here(config, problem, budget, flags.price)

@@ -109,7 +109,7 @@ def _within(
     """Returns the config with as many whole epochs as fit in a budget."""
     chosen = None
     for epochs in _epochs():
-        train = dataclasses.replace(config.train, steps=None, epochs=epochs)
+        train = dataclasses.replace(config.train, steps=None, budget=None, epochs=epochs)
         longer = dataclasses.replace(config, train=train)
         if _duration(longer, problem, seconds, decoder).total > budget:
             break

@@ -56,8 +56,9 @@ def problem_of(config: Config, pictures: int | None = None, classes: int | None 
 
 def _counted(config: Config, pictures: int | None, classes: int | None, source: str) -> Problem:
     pictures, classes = pictures or _ASSUMED_PICTURES, classes or _ASSUMED_CLASSES
-    held = round(pictures * config.data.validation_share)
-    train = pictures - held - round(pictures * config.data.test_share)
+    rest = pictures - round(pictures * config.data.test_share)
+    held = round(rest * config.data.validation_share)  # Of what the test split leaves, as in a run.
+    train = rest - held
     if classes < 2 or train < 1:
         raise UserError(
             f"--pictures {pictures} --classes {classes}: at least two of each are needed"
@@ -72,11 +73,11 @@ def _listed(config: Config) -> Problem:
     names = listing.examples.column("labels").used()
     kind = _kind(config, len(names), multilabel=listing.multilabel)
     unsplit = splits[None] + splits["train"]
+    if not splits["test"]:
+        unsplit -= round(unsplit * config.data.test_share)
     held = splits["validation"] or round(unsplit * config.data.validation_share)
     if not splits["validation"]:
         unsplit -= held
-    if not splits["test"]:
-        unsplit -= round(unsplit * config.data.test_share)
     where = f"listed in {origin_of(listing.root)}"
     return Problem(unsplit, held, Task(kind, tuple(names)), where)
 

@@ -15,7 +15,7 @@ from catsdogs_jax.planning.problem import Problem
 def head(config: Config, problem: Problem, where: str) -> list[str]:
     """Returns what is planned."""
     task = problem.task
-    model, batch = config.model, config.data.batch_size
+    model, batch, taught = config.model, config.data.batch_size, bool(config.train.teacher)
     return [
         f"devices       {where}",
         f"pictures      {problem.train:,} to train, {problem.validation:,} to validate, "
@@ -23,6 +23,7 @@ def head(config: Config, problem: Problem, where: str) -> list[str]:
         f"run           {model.name} in {model.dtype}, {batch} pictures of "
         f"{config.trained_size}x{config.trained_size} a step, "
         f"{_sharded(config)}, remat {config.train.remat}",
+        *(["not counted   the teacher: its parameters, and its pass of each batch"] * taught),
     ]
 
 

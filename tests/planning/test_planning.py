@@ -16,7 +16,7 @@ from catsdogs_jax.config import Config
 from catsdogs_jax.config.learning import FinetuneConfig
 from catsdogs_jax.config.reader import config_from_dict, read_config
 from catsdogs_jax.errors import UserError
-from catsdogs_jax.planning import report
+from catsdogs_jax.planning import here, report
 from catsdogs_jax.planning.absent import plan_for_tpus
 from catsdogs_jax.planning.chips import CHIPS, chip_of
 from catsdogs_jax.planning.collectives import Collective, read_collectives, summarized
@@ -241,6 +241,12 @@ def test_the_problem_comes_from_flags_else_data_else_an_assumption(tmp_path: Pat
     listed = problem_of(config_of(data={"dir": str(tmp_path)}))
     assert (listed.train, listed.validation) == (8, 2)
     assert listed.task == Task("binary", ("cat", "dog"))
+    shares = {"test_share": 0.5, "validation_share": 0.4}  # The second of what the first leaves.
+    for found in (
+        problem_of(config_of(data={"dir": str(tmp_path), **shares})),
+        problem_of(config_of(data=shares), 10),
+    ):
+        assert (found.train, found.validation) == (3, 2)
     kinds = {path.stem: problem_of(read_config(path)).task for path in CONFIGS}
     assert (kinds["quickstart"].kind, kinds["quickstart"].classes) == ("binary", ("cats", "dogs"))
     assert (kinds["multiclass"].kind, kinds["multiclass"].outputs) == ("multiclass", 8)
@@ -261,6 +267,23 @@ def test_a_budget_chooses_epochs_that_fit_in_it() -> None:
     assert "pictures/s" in text
     with pytest.raises(UserError, match="too short for one epoch"):
         plan_for_here(config, PROBLEM, budget=1e-6, price=None)
+
+
+def test_a_length_that_is_measured_is_planned_where_the_run_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flags = ["--config", "quickstart", "--config.train.budget=2h", "--topology"]
+    with pytest.raises(UserError, match="train.budget is '2h'.*or plan there, --topology local"):
+        plan.main([*flags, "v5e:2x4"])
+    given = []
+    monkeypatch.setattr(here, "plan_for_here", lambda *all: given.append(all[2]) or [])
+    plan.main([*flags, "local"])
+    assert given == [7200.0]
+
+
+def test_what_a_plan_does_not_count_is_told() -> None:
+    taught = config_of(train={"epochs": 1, "teacher": "runs/other"})
+    assert "not counted   the teacher" in report.head(taught, PROBLEM, "here")[-1]
 
 
 def test_bad_flags_are_named() -> None:
