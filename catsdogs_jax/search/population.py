@@ -18,7 +18,6 @@ import optax
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import with_values
 from catsdogs_jax.data.dataset import Dataset
-from catsdogs_jax.data.order import training_indices
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.training.formulation import kernel_count
 from catsdogs_jax.training.plan import Plan
@@ -126,16 +125,7 @@ class Population:
                 f"{training.decoded_bytes / 2**20:,.0f} MiB: raise --config.data.cache_mb, or "
                 "lower --config.data.image_size"
             )
-        if config.finetune.weights:
-            raise UserError(
-                f"finetune.weights is {config.finetune.weights!r}, but the members of a population "
-                "begin with parameters of their own: leave it out, or leave --population out"
-            )
-        if config.augment.grow_from:
-            raise UserError(
-                f"augment.grow_from is {config.augment.grow_from}, but a population trains with "
-                "pictures of one size: leave it out, or leave --population out"
-            )
+        _refuse_what_members_lack(config)
         formulation = formulations(self.config, preprocessing, sharding)[0]
         weights = class_weights(config, training)
         self._recipe = make_recipe(
@@ -169,9 +159,11 @@ class Population:
 
     def train(self, first_step: int, last_step: int) -> None:
         """Takes steps first_step to last_step - 1 of every member."""
-        batch, count = self.config.data.batch_size, len(self._dataset.splits["train"])
+        data, training = self.config.data, self._dataset.training
         orders = [
-            training_indices(first_step, last_step, batch, count, int(seed))
+            training.training_order(
+                first_step, last_step, data.batch_size, int(seed), data.sampling
+            )
             for seed in self.members.seeds
         ]
         in_flight: deque[jax.Array] = deque()
@@ -185,7 +177,11 @@ class Population:
                 in_flight.popleft().block_until_ready()
 
     def evaluate(self, split: str) -> list[dict[str, float]]:
-        """Returns accuracy and loss (nats) of each member on a held-out split."""
+        """Returns accuracy and loss (nats) of each member on a held-out split.
+
+        The loss of one that met a step which was not finite is not a number: its state is that of
+        the step before, and its average or statistics may look well.
+        """
         params, statistics = self.state.evaluated_params, self.state.evaluated_statistics
         sums = [
             self._sums(
@@ -201,10 +197,28 @@ class Population:
             np.stack([getattr(part, name) for part in parts]).sum(axis=0, dtype=np.float64)
             for name in ("loss", "correct", "count")
         )
+        losses = np.where(jax.device_get(self.state.failed), np.nan, loss / count)
         return [
             {"accuracy": float(right), "loss": float(mean)}
-            for right, mean in zip(correct / count, loss / count, strict=True)
+            for right, mean in zip(correct / count, losses, strict=True)
         ]
+
+
+def _refuse_what_members_lack(config: Config) -> None:
+    """Raises UserError for settings of a run that members would not follow."""
+    train, finetune, augment = config.train, config.finetune, config.augment
+    for key, value, why in (
+        ("finetune.weights", finetune.weights, "begins with parameters of its own"),
+        ("augment.grow_from", augment.grow_from, "trains with pictures of one size"),
+        ("train.teacher", train.teacher, "learns from the labels alone"),
+        ("train.budget", train.budget, "needs its length in advance, as train.epochs"),
+        ("train.patience", train.patience, "is measured once, at the end"),
+    ):
+        if value:
+            raise UserError(
+                f"{key} is {value!r}, but a population {why}: leave it out, or leave --population "
+                "out"
+            )
 
 
 def _scaled(

@@ -44,8 +44,11 @@ class Space:
         """
         if not entries:
             raise UserError("the space is empty: name at least one config key")
-        self.entries = dict(entries)
-        self.distributions = {key: _distribution(key, entry) for key, entry in entries.items()}
+        try:  # As a storage gives it back to whoever goes on with the search.
+            self.entries = json.loads(json.dumps(dict(entries), default=_plain))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the space cannot be written down: {error}") from error
+        self.distributions = {k: _distribution(k, entry) for k, entry in self.entries.items()}
 
     def values(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the config values of the parameters of a trial."""
@@ -81,6 +84,14 @@ def read_space(path: str | Path) -> Space:
     if not isinstance(tree, Mapping):
         raise UserError(f"space file {str(path)!r} holds {type(tree).__name__}, not keys")
     return Space(_flat(tree, ""))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"{value!r} is no number, text, true, false, or list of them")
 
 
 def _call_get_space(path: Path) -> Any:

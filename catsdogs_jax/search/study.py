@@ -198,7 +198,7 @@ def _pruner(reduction: int) -> BasePruner:
     """
     if reduction < 2:
         return NopPruner()
-    first = max(1, WHOLE_RUN // reduction**_RUNGS)
+    first = -(-WHOLE_RUN // reduction**_RUNGS)  # Rounded up: a fourth rung is beyond the end.
     return SuccessiveHalvingPruner(min_resource=first, reduction_factor=reduction)
 
 

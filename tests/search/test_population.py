@@ -37,7 +37,8 @@ def single_run(config: Config, seed: int, rate: float) -> TrainState:
     plan = make_plan(config, len(dataset.splits["train"]))
     trainer = build_trainer(config, dataset.preprocessing, sharding, plan, ())
     state = trainer.initialize()
-    batches = dataset.splits["train"].training_batches(0, STEPS, config.data.batch_size, seed)
+    data = config.data
+    batches = dataset.training.training_batches(0, STEPS, data.batch_size, seed, data.sampling)
     for batch in batches:
         state, _ = trainer.train(state, jax.device_put(dict(batch), sharding.batch))
     return state
@@ -45,6 +46,7 @@ def single_run(config: Config, seed: int, rate: float) -> TrainState:
 
 def test_each_member_is_the_single_run_of_its_seed_and_rate(tiny: Tiny) -> None:
     config = tiny(
+        data={"sampling": "balanced"},
         augment={"flip": True, "zoom": (0.8, 1.2)},
         train={
             "steps": STEPS,
@@ -119,8 +121,32 @@ def test_members_see_the_colours_that_their_model_takes(
 def test_members_that_would_begin_with_weights_are_refused(tiny: Tiny) -> None:
     config = tiny(finetune={"weights": "some.safetensors", "depth": "all"})
     data, members = load_dataset(config), choose_members(config, None, 2)
-    with pytest.raises(UserError, match=r"finetune.weights is 'some.safetensors', but the members"):
+    with pytest.raises(UserError, match=r"weights is 'some.safetensors', but a population begins"):
         Population(config, data, make_sharding(1), make_plan(config, 24), members)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("train.teacher", "runs/other"), ("train.budget", "10m"), ("train.patience", "3")],
+)
+def test_what_members_would_not_follow_is_refused(tiny: Tiny, key: str, value: str) -> None:
+    config = with_values(
+        tiny(), {key: value, "train.steps": None} if "budget" in key else {key: value}
+    )
+    data, members = load_dataset(config), choose_members(config, None, 2)
+    with pytest.raises(UserError, match=f"{key} is '?{value}'?, but a population"):
+        Population(config, data, make_sharding(1), make_plan(config, 24), members)
+
+
+def test_a_member_that_diverged_has_no_loss_however_well_its_average_looks(tiny: Tiny) -> None:
+    config = tiny(train={"optimizer": "sgd", "momentum": 0.0, "ema_decay": 0.9, "steps": STEPS})
+    members = Members(np.zeros(2, np.int32), np.array([1e-3, 1e25], np.float32))
+    dataset, plan = load_dataset(config), make_plan(config, 24)
+    population = Population(config, dataset, make_sharding(1), plan, members)
+    population.train(0, STEPS)
+    well, ill = population.evaluate("validation")
+    assert np.isfinite(well["loss"])
+    assert np.isnan(ill["loss"])
 
 
 def test_what_cannot_differ_within_one_program_is_refused(tiny: Tiny) -> None:

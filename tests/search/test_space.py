@@ -56,6 +56,17 @@ def test_a_mistake_is_named(entries: dict[str, Any], words: str) -> None:
         Space(entries)
 
 
+def test_sequences_of_python_are_the_lists_that_a_storage_gives_back() -> None:
+    space = Space({"model.widths": [(16, 32), (32, 32, 64)], "model.hidden": range(16, 65, 16)})
+    assert space.entries == {
+        "model.widths": [[16, 32], [32, 32, 64]],
+        "model.hidden": [16, 32, 48, 64],
+    }
+    assert space.values({"model.widths": "[16, 32]"}) == {"model.widths": [16, 32]}
+    with pytest.raises(UserError, match="cannot be written down: .16. is no number"):
+        Space({"model.hidden": {16}})
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no space file"):
         read_space(tmp_path / "none.toml")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from optuna.pruners import SuccessiveHalvingPruner
 from optuna.trial import TrialState
 from PIL import Image
 
@@ -14,10 +15,10 @@ from catsdogs_jax import sweep
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import config_to_dict, read_config, with_values
 from catsdogs_jax.errors import Interrupted, UserError
-from catsdogs_jax.search import trials
+from catsdogs_jax.search import study, trials
 from catsdogs_jax.search.outcome import conclude_search, config_file
 from catsdogs_jax.search.space import Space
-from catsdogs_jax.search.study import MOST_RETRIES, Search, open_search
+from catsdogs_jax.search.study import MOST_RETRIES, WHOLE_RUN, Search, open_search
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.preemption import SignalStop
 
@@ -157,6 +158,16 @@ def test_successive_halving_ends_the_trials_that_do_not_lead(
         assert trial is not None
         trials.run_trial(other, trial)
         assert trial.params["train.learning_rate"] == rate
+
+
+@pytest.mark.parametrize("reduction", range(2, 11))
+def test_there_are_three_rungs(reduction: int) -> None:
+    pruner = study._pruner(reduction)
+    assert isinstance(pruner, SuccessiveHalvingPruner)
+    first = pruner._min_resource
+    assert isinstance(first, int)
+    assert first * reduction**2 < WHOLE_RUN <= first * reduction**3
+    assert first >= WHOLE_RUN / reduction**3
 
 
 def test_a_stopped_trial_goes_back_to_the_queue_and_is_given_up_in_the_end(
