@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catsdogs_jax import runtime
+from catsdogs_jax import result, runtime
 from catsdogs_jax.config import Config
 from catsdogs_jax.config.reader import config_from_dict
 
@@ -57,6 +57,17 @@ def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps what the library caches out of the user's home."""
     monkeypatch.setenv("CATSDOGS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares runs their plots and page, half of the time of a small one: see the marker `draws`.
+
+    Runs of fixtures that several tests share, and of other processes, have them.
+    """
+    if request.node.get_closest_marker("draws") is None:
+        for name in ("draw", "show_samples", "report"):
+            monkeypatch.setattr(result, name, lambda *_: None)
 
 
 @pytest.fixture

@@ -68,6 +68,7 @@ def last_state(workdir: Path, config: Config, trainer: Trainer) -> Any:
         return checkpoints.restore(checkpoints.latest_step, trainer.abstract_state())
 
 
+@pytest.mark.draws
 def test_a_run_leaves_everything_that_the_run_folder_promises(tiny: Tiny, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
     result = train_and_evaluate(tiny(train={"steps": 40}), workdir)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,9 @@ from tests.models.small import small_config
 SIZE, BATCH, OUTPUTS = 32, 8, 5
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def results(graphdef: Any, params: Any, statistics: Any, images: jax.Array) -> dict[str, Any]:
-    """All that the tests look at; models of one structure share the compilation."""
+def training(graphdef: Any, params: Any, statistics: Any, images: jax.Array) -> dict[str, Any]:
+    """What a training step looks at."""
     keys = jax.random.split(jax.random.key(1), images.shape[0])
-    staged = images
-    for _, _, function in merge_model(graphdef, params, statistics).stages():
-        staged = function(staged)
 
     def loss(params: Any) -> tuple[jax.Array, Any]:
         model: Any = merge_model(graphdef, params, statistics)
@@ -40,15 +37,21 @@ def results(graphdef: Any, params: Any, statistics: Any, images: jax.Array) -> d
         return losses.mean(), (split_model(model)[2], logits)
 
     (value, (moved, trained)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+    return {"trained": trained, "loss": value, "gradient": gradient, "statistics": moved}
+
+
+def results(graphdef: Any, params: Any, statistics: Any, images: jax.Array) -> dict[str, Any]:
+    """All that the tests look at."""
+    staged = images
+    for _, _, function in merge_model(graphdef, params, statistics).stages():
+        staged = function(staged)
     evaluated = merge_model(graphdef, params, statistics)(images)
-    return {
-        "logits": evaluated,
-        "staged": staged,
-        "trained": trained,
-        "loss": value,
-        "gradient": gradient,
-        "statistics": moved,
-    }
+    more = training(graphdef, params, statistics, images)
+    return {"logits": evaluated, "staged": staged, **more}
+
+
+# Models of one structure share the compilation.
+COMPILED = {f: jax.jit(f, static_argnums=0) for f in (training, results)}
 
 
 @pytest.fixture(scope="module", params=model_names())
@@ -77,18 +80,20 @@ def drawn(config: ModelConfig) -> tuple[Any, Any, Any]:
     return graphdef, jax.tree.map(parameter, params), positive
 
 
-def on_devices(parts: tuple[Any, Any, Any], devices: int) -> dict[str, Any]:
+def on_devices(
+    function: Callable[..., dict[str, Any]], parts: tuple[Any, Any, Any], devices: int
+) -> dict[str, Any]:
     graphdef, params, statistics = parts
     sharding = make_sharding(devices)
     params, statistics = jax.device_put((params, statistics), sharding.replicated)
     images = jax.random.normal(jax.random.key(0), (BATCH, SIZE, SIZE, 3))
     images = jax.device_put(images, sharding.batch)
-    return jax.device_get(results(graphdef, params, statistics, images))
+    return jax.device_get(COMPILED[function](graphdef, params, statistics, images))
 
 
 @pytest.fixture(scope="module")
 def one(parts: tuple[Any, Any, Any]) -> dict[str, Any]:
-    return on_devices(parts, 1)
+    return on_devices(results, parts, 1)
 
 
 def test_logits_and_gradients_are_whole_under_jit(one: dict[str, Any], parts: tuple) -> None:
@@ -112,7 +117,7 @@ def test_the_stages_one_after_the_other_are_the_model(one: dict[str, Any]) -> No
 
 def test_eight_devices_give_what_one_gives(one: dict[str, Any], parts: tuple) -> None:
     """Statistics of BatchNorm are of the global batch, and so are the losses and gradients."""
-    eight = on_devices(parts, 8)
+    eight = on_devices(training, parts, 8)
     np.testing.assert_allclose(eight["loss"], one["loss"], rtol=1e-5)
     for kind in ("statistics", "gradient"):
         for (path, ours), theirs in zip(
@@ -149,7 +154,7 @@ def test_gradients_of_biases_and_norms_are_no_bfloat16_numbers_in_disguise(model
     images = np.random.default_rng(1).normal(size=(BATCH, SIZE, SIZE, 3)).astype(np.float32)
     # A CPU's compiler leaves out what rounds unless it is told not to; a TPU's does not.
     exactly: dict[str, Any] = {"xla_allow_excess_precision": False}
-    compiled = results.lower(*parts, images).compile(compiler_options=exactly)
+    compiled = COMPILED[training].lower(*parts, images).compile(compiler_options=exactly)
     for path, leaf in jax.tree.leaves_with_path(compiled(*parts[1:], images)["gradient"]):
         rounded = leaf.astype(jnp.bfloat16).astype(jnp.float32)
         assert (leaf != rounded).any(), jax.tree_util.keystr(path)

@@ -12,6 +12,7 @@ from catsdogs_jax.errors import UserError
 from catsdogs_jax.train import train_and_evaluate
 
 Tiny = Callable[..., Config]
+pytestmark = pytest.mark.draws
 
 
 class AtFour:
