@@ -11,7 +11,7 @@ from catsdogs_jax.errors import UserError
 from catsdogs_jax.pretrained import read_weights
 from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.training.fastest import fastest_trainer
-from catsdogs_jax.training.finetune import from_weights
+from catsdogs_jax.training.finetune import start
 from catsdogs_jax.training.lr_finder import Suggestions, Sweep, suggest, sweep, sweep_config
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.prepare import dataset_of
@@ -53,13 +53,14 @@ def find_learning_rate(
         )
     config = sweep_config(config, lowest, highest)
     weights = read_weights(config.finetune.weights, config.model.name)
-    sharding, dataset = make_sharding(config.mesh.devices), dataset_of(config)
+    sharding, dataset = make_sharding(config.mesh.devices, config.mesh), dataset_of(config)
     pictures, preprocessing = dataset.splits["train"], dataset.preprocessing
     plan = make_plan(config, len(pictures), steps)
     balance = class_weights(config, pictures)
     teacher = load_teacher(config.train, preprocessing, sharding)
     trainer = fastest_trainer(config, preprocessing, sharding, plan, balance, None, teacher)
-    found = sweep(config, dataset, trainer, steps, from_weights(trainer, weights))
+    state = start(config, trainer, weights, pictures)[0]
+    found = sweep(config, dataset, trainer, steps, state)
     suggestions = suggest(found)
     from catsdogs_jax.reporting.learning_rate import draw_learning_rates  # Matplotlib: not earlier.
 

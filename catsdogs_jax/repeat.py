@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from catsdogs_jax import hosts
 from catsdogs_jax.config import Config
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.headline import split_line
@@ -46,14 +47,19 @@ def train_repeats(
         raise UserError(f"--workdir {str(folder)!r} holds a single run: give another to --repeat")
     results = []
     for number, seed in enumerate(range(config.seed, config.seed + count), 1):
-        print(f"{'' if number == 1 else chr(10)}seed {seed}, run {number} of {count}", flush=True)
+        if hosts.is_first():
+            between = "" if number == 1 else "\n"
+            print(f"{between}seed {seed}, run {number} of {count}", flush=True)
         one = dataclasses.replace(config, seed=seed)
         results.append(train_and_evaluate(one, folder / f"seed_{seed}", stop))
-        for name, split in results[-1].values["splits"].items():
-            print(split_line(name, split))
+        if hosts.is_first():
+            for name, split in results[-1].values["splits"].items():
+                print(split_line(name, split))
     values = summarize(results)
-    write_json(folder / "repeat.json", values)
-    _draw(results, folder / "plots" / "repeat.png")
+    if hosts.is_first():
+        write_json(folder / "repeat.json", values)
+        _draw(results, folder / "plots" / "repeat.png")
+    hosts.wait_for_all("the first process wrote what the runs have reached")
     return values
 
 

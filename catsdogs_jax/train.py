@@ -111,13 +111,13 @@ def main(argv: Sequence[str]) -> None:
             runtime.require_platform(flags.require)
         workdir = flags.workdir or cli.default_workdir(flags.config)
         if flags.repeat is None:
-            result = train_and_evaluate(config, workdir)
-            if hosts.is_first():
-                print(result.farewell())
-            return
-        from catsdogs_jax import repeat  # It imports this module.
+            said = train_and_evaluate(config, workdir).farewell()
+        else:
+            from catsdogs_jax import repeat  # It imports this module.
 
-        print(repeat.farewell(repeat.train_repeats(config, workdir, flags.repeat), workdir))
+            said = repeat.farewell(repeat.train_repeats(config, workdir, flags.repeat), workdir)
+        if hosts.is_first():
+            print(said)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -29,7 +29,11 @@ class StopAfter:
 
 
 def launched(
-    tmp_path: Path, config: Config, processes: int, before: Sequence[str] = ()
+    tmp_path: Path,
+    config: Config,
+    processes: int,
+    before: Sequence[str] = (),
+    more: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Starts a run below `tmp_path` in processes of one device each.
 
@@ -38,6 +42,7 @@ def launched(
         config: The run.
         processes: How many.
         before: Words of a command that each of them is started by.
+        more: Flags of `train`.
     """
     tree = json.dumps(config_to_dict(config)).replace("null", "None").replace("true", "True")
     text = (
@@ -48,7 +53,7 @@ def launched(
     start = [sys.executable, "launch/local.py", "-n", str(processes), "--", *before]
     environment = {**os.environ, "XLA_FLAGS": ""}  # One device in each process.
     return subprocess.Popen(
-        [*start, *train, "--workdir", str(tmp_path / "run")],
+        [*start, *train, "--workdir", str(tmp_path / "run"), *more],
         env=environment,
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,

@@ -35,6 +35,8 @@ def check_together(config: Config) -> None:
             f"finetune.depth is {config.finetune.depth!r}, which needs weights to begin with: "
             "--config.finetune.weights=imagenet, or a file"
         )
+    if config.finetune.depth == "probe":
+        _check_probe(config)
     _check_augment(config)
     _check_optimizer(config.train)
     if config.train.base_batch is not None and not config.train.warmup:
@@ -53,6 +55,20 @@ def check_together(config: Config) -> None:
         raise UserError(
             f"data.sampling={config.data.sampling} and train.class_weights="
             f"{config.train.class_weights} both even out the classes: choose one of them"
+        )
+
+
+def _check_probe(config: Config) -> None:
+    """Checks that nothing is asked of steps that a probe does not take."""
+    if config.train.budget:
+        raise UserError(
+            f"train.budget is {config.train.budget!r}, but finetune.depth=probe takes no step: "
+            "leave it out, or --config.finetune.depth=head_then_all"
+        )
+    if config.data.sampling != "natural":
+        raise UserError(
+            f"data.sampling={config.data.sampling} draws the pictures of steps, but "
+            "finetune.depth=probe takes none: --config.train.class_weights=balanced"
         )
 
 

@@ -169,7 +169,8 @@ def _seconds_per_checkpoint(
 @contextlib.contextmanager
 def _scratch_folder(near: Path) -> Iterator[Path]:
     """A folder on the disk that `near` will lie on, the same one for all processes."""
-    ground = next(parent for parent in near.absolute().parents if parent.exists())
+    whole = near.absolute()  # It may be there, with its parent on another disk.
+    ground = next(place for place in (whole, *whole.parents) if place.is_dir())
     with contextlib.ExitStack() as stack:
         mine = ""
         if hosts.is_first():

@@ -1,13 +1,17 @@
 """The start of a run: fresh, or from published weights, with a head fitted to the pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from catsdogs_jax import hosts
+from catsdogs_jax.config import Config
+from catsdogs_jax.data.pipeline import PictureSet
+from catsdogs_jax.errors import UserError
 from catsdogs_jax.pretrained import HEAD, Weights, lay_over
+from catsdogs_jax.task import Task
 from catsdogs_jax.training.features import compute_features
 from catsdogs_jax.training.loop import Loop
 from catsdogs_jax.training.probe import Head, fit_head
@@ -26,32 +30,55 @@ def begin(loop: Loop, weights: Weights | None) -> TrainState:
         weights: What it begins with; none: fresh parameters.
 
     Raises:
-        UserError: The weights do not fit the model.
+        UserError: The weights do not fit the model, or its head cannot be fitted.
     """
-    trainer = loop.trainer
-    if weights is None or loop.config.finetune.depth == "all":
-        return from_weights(trainer, weights)
-    params, statistics = _laid(trainer, trainer.initialize(), weights)
-    features = compute_features(trainer, params, statistics, loop.dataset.splits["train"])
-    head = _fitted(loop, features)
-    fitted = {**params, HEAD: {"kernel": head.kernel, "bias": head.bias}}
-    state = _state(trainer, *_placed(trainer, fitted, statistics))
-    loop.measure_start(state, _accuracy_and_loss(loop, head, features))
+    state, measured = start(loop.config, loop.trainer, weights, loop.dataset.splits["train"])
+    if measured:
+        loop.measure_start(state, measured)
     return state
 
 
-def from_weights(trainer: Trainer, weights: Weights | None) -> TrainState:
-    """Returns a state before the first step, with weights laid over fresh parameters.
+def start(
+    config: Config, trainer: Trainer, weights: Weights | None, pictures: PictureSet
+) -> tuple[TrainState, dict[str, float]]:
+    """Returns the state before the first step, and how well a fitted head does in training.
 
     Args:
+        config: The run.
         trainer: Of the run.
-        weights: What to lay over them, the head too where it has as many outputs; none: nothing.
+        weights: What to lay over fresh parameters, the head too where it has as many outputs and is
+            not fitted; none: nothing.
+        pictures: The training pictures.
+
+    Returns:
+        The state, and accuracy and loss (nats) on the training pictures; empty if none was fitted.
 
     Raises:
-        UserError: The weights do not fit the model.
+        UserError: The weights do not fit the model, or its head cannot be fitted.
     """
-    state = trainer.initialize()
-    return state if weights is None else _state(trainer, *_laid(trainer, state, weights))
+    if weights is None:
+        return trainer.initialize(), {}
+    params, statistics = _laid(trainer, trainer.initialize(), weights)
+    if config.finetune.depth == "all":
+        return _state(trainer, params, statistics), {}
+    _check_head(config, params, pictures.preprocessing.task)
+    features = compute_features(trainer, params, statistics, pictures)
+    head = _fitted(config, pictures, features)
+    fitted = {**params, HEAD: {"kernel": head.kernel, "bias": head.bias}}
+    state = _state(trainer, *_placed(trainer, fitted, statistics))
+    return state, _accuracy_and_loss(pictures, head, features)
+
+
+def _check_head(config: Config, params: Params, task: Task) -> None:
+    """Checks that the last layer is one that a regression can be put in place of."""
+    found = params.get(HEAD)
+    names = set(found) if isinstance(found, Mapping) else set()
+    if names != {"kernel", "bias"} or found["kernel"].shape[1:] != (task.outputs,):
+        raise UserError(
+            f"finetune.depth={config.finetune.depth} fits the last layer, but {config.model.name} "
+            f"has no dense layer {HEAD!r} of {task.outputs} outputs, with a bias: name it so (see "
+            "docs/models.md), or --config.finetune.depth=all"
+        )
 
 
 def _laid(trainer: Trainer, fresh: TrainState, weights: Weights) -> tuple[Params, Params]:
@@ -61,16 +88,21 @@ def _laid(trainer: Trainer, fresh: TrainState, weights: Weights) -> tuple[Params
     return _placed(trainer, laid.params, laid.statistics)
 
 
-def _fitted(loop: Loop, features: np.ndarray) -> Head:
-    config, pictures = loop.config, loop.dataset.splits["train"]
-    head = fit_head(
-        features,
-        pictures.targets,
-        pictures.preprocessing.task,
-        config.finetune.folds,
-        balanced=config.train.class_weights == "balanced",
-        seed=config.seed,
-    )
+def _fitted(config: Config, pictures: PictureSet, features: np.ndarray) -> Head:
+    """Returns the head that the first process fits: of other CPUs the last bits may differ."""
+    spelled = b""
+    with hosts.together():
+        if hosts.is_first():
+            found = fit_head(
+                features,
+                pictures.targets,
+                pictures.preprocessing.task,
+                config.finetune.folds,
+                balanced=config.train.class_weights == "balanced",
+                seed=config.seed,
+            )
+            spelled = found.to_bytes()
+    head = Head.from_bytes(hosts.gathered(spelled)[0])
     how = f"chosen by {head.folds} folds" if head.folds else "too few pictures to choose it"
     _tell(
         [
@@ -93,9 +125,8 @@ def _placed(trainer: Trainer, params: Params, statistics: Params) -> tuple[Param
     return jax.device_put((params, statistics), shardings)
 
 
-def _accuracy_and_loss(loop: Loop, head: Head, features: np.ndarray) -> dict[str, float]:
+def _accuracy_and_loss(pictures: PictureSet, head: Head, features: np.ndarray) -> dict[str, float]:
     """Returns accuracy and loss (nats) on the training pictures as they are, not varied."""
-    pictures = loop.dataset.splits["train"]
     task, targets = pictures.preprocessing.task, jnp.asarray(pictures.targets)
     logits = jnp.asarray(head.logits(features[:, 0]))
     return {

@@ -286,8 +286,8 @@ class Loop:
             f"{', '.join(map(repr, files[:_FILES_NAMED]))}{' ...' * (len(files) > _FILES_NAMED)}, "
             f"all in {str(report)!r}; the state before it is "
             f"{f'saved as step {step - 1}' if step > 1 else 'that of the start'}: look at them, or "
-            f"try --config.train.learning_rate={rate / 10:g} or --config.train.clip_norm=1 in a "
-            "new --workdir"
+            f"try --config.train.learning_rate={self.config.train.learning_rate / 10:g} or "
+            "--config.train.clip_norm=1 in a new --workdir"
         )
 
     def _check_evaluation(self, step: int, state: TrainState, loss: float) -> None:

@@ -138,7 +138,10 @@ def suggest(found: Sweep) -> Suggestions:
 def _losses(
     config: Config, dataset: Dataset, trainer: Trainer, steps: int, state: TrainState
 ) -> Iterator[float]:
-    batches = dataset.training.training_batches(0, steps, config.data.batch_size, config.seed)
+    data = config.data
+    batches = dataset.training.training_batches(
+        0, steps, data.batch_size, config.seed, data.sampling
+    )
     with Feed(batches, trainer.sharding.batch) as feed:
         for batch in feed:
             state, metrics = trainer.train(state, batch)

@@ -33,8 +33,12 @@ class AgreedStop:
     the same; a second Ctrl-C ends the process.
     """
 
+    _number = 0
+    """What JAX was asked last, in any run of this process: what they agree on is above all of it,
+    also where the signal came between two runs."""
+
     def __init__(self) -> None:
-        self._agreed, self._last, self._number = False, -1, 0
+        self._agreed, self._last = False, -1
 
     def __enter__(self) -> Self:
         self._former = signal.signal(signal.SIGINT, self._pass_on)
@@ -49,9 +53,10 @@ class AgreedStop:
 
         if step != self._last:
             # JAX names the number after the last one: calls of several steps would pass it by.
-            self._last, self._number = step, self._number + 1
+            self._last = step
+            AgreedStop._number += 1
         reached = multihost_utils.reached_preemption_sync_point
-        self._agreed = self._agreed or reached(self._number)
+        self._agreed = self._agreed or reached(AgreedStop._number)
         return signal.SIGTERM if self._agreed else None
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:

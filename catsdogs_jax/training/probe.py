@@ -5,7 +5,9 @@ Kumar et al., 2022, https://arxiv.org/abs/2202.10054. The regression is scikit-l
 """
 
 import dataclasses
+import io
 from collections.abc import Sequence
+from typing import Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +45,19 @@ class Head:
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Returns [..., outputs] for features [..., width]."""
         return features @ self.kernel + self.bias
+
+    def to_bytes(self) -> bytes:
+        """Spells it, to the bit, for other processes."""
+        stream = io.BytesIO()
+        np.savez(stream, **dataclasses.asdict(self))
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, spelled: bytes) -> Self:
+        """Reads what `to_bytes` has spelled."""
+        with np.load(io.BytesIO(spelled), allow_pickle=False) as found:
+            strength, folds = float(found["strength"]), int(found["folds"])
+            return cls(found["kernel"], found["bias"], strength, folds)
 
 
 def fit_head(

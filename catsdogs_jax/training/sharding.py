@@ -108,7 +108,8 @@ class Sharding:
         """Returns how an array of the state is split.
 
         Args:
-            path: Where it lies in the state, for example "params/hidden/kernel".
+            path: Where it lies in the state, for example "params/hidden/kernel". An average lies as
+                that of which it is the average does, as either is evaluated.
             shape: Its shape.
 
         Raises:
@@ -116,6 +117,8 @@ class Sharding:
         """
         if self.group == 1:
             return self.replicated
+        for kept, of in (("average/", "params/"), ("average_statistics/", "statistics/")):
+            path = of + path.removeprefix(kept) if path.startswith(kept) else path
         for rule in self.rules:
             pattern, axis = parse_rule(rule)
             if re.search(pattern, path):

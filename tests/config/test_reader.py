@@ -22,6 +22,7 @@ from catsdogs_jax.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
 MINIMAL = {"train": {"steps": 1}}
+PROBE = {"finetune.weights": "imagenet", "finetune.depth": "probe"}
 
 
 def written(tmp_path: Path, body: str = "") -> Path:
@@ -130,6 +131,8 @@ def test_an_override_is_read_by_the_type_of_its_key(
             ["data.sampling=balanced", "train.class_weights=balanced", "one of them"],
         ),
         ({"data.sampling": "sqrt"}, ["'sqrt'", "square_root"]),
+        ({**PROBE, "train.budget": "2m", "train.steps": "none"}, ["'2m'", "depth=head_then_all"]),
+        ({**PROBE, "data.sampling": "balanced"}, ["depth=probe", "train.class_weights=balanced"]),
         ({"data.drawn_classes": "cats"}, ["cats", "2 or more different"]),
         ({"data.validation_share": "0.6", "data.test_share": "0.5"}, ["1.1", "nothing is left"]),
     ],

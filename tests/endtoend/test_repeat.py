@@ -11,6 +11,7 @@ from catsdogs_jax import repeat
 from catsdogs_jax.config import Config
 from catsdogs_jax.errors import Interrupted, UserError
 from catsdogs_jax.train import train_and_evaluate
+from tests.processes import ended, launched
 
 Tiny = Callable[..., Config]
 
@@ -49,6 +50,15 @@ def test_repeated_seeds_go_on_after_a_stop_and_report_mean_and_spread(
     assert "optimistic on validation" in said
     with Image.open(folder / "plots/repeat.png") as picture:
         assert min(picture.size) > 300
+
+
+@pytest.mark.long
+def test_of_several_processes_one_speaks_and_writes(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny(mesh={"devices": 2})
+    said = ended(launched(tmp_path, config, processes=2, more=("--repeat", "2")))
+    assert said.count("seed 1, run 2 of 2") == 1
+    assert said.count("over 2 seeds (95 % interval of the mean") == 1
+    assert json.loads((tmp_path / "run/repeat.json").read_text())["seeds"] == [0, 1]
 
 
 def test_a_spread_of_one_seed_and_the_folder_of_a_single_run_are_refused(

@@ -27,6 +27,8 @@ from catsdogs_jax.run_folder import RunFolder
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.fastest import fastest_trainer
+from catsdogs_jax.training.restore import restore_best
+from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.trainer import Trainer
 from tests.processes import StopAfter
 
@@ -133,6 +135,8 @@ def test_stopping_and_going_on_gives_the_same_bits(
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     for name in ("metrics.jsonl", "predictions.csv"):
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
+    if config.model.convolutions == "compiled":  # Several devices cannot, but have the parameters.
+        assert restore_best(whole, make_sharding(2)).formulation.convolutions == "native"
 
 
 def test_a_run_goes_on_in_the_formulation_that_it_began_with(

@@ -50,6 +50,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_files_and_the_state_befo
     step, files = told["step"], told["files"]
     assert f"at step {step} (" in str(raised.value)
     assert f"saved as step {step - 1}" in str(raised.value)
+    assert "try --config.train.learning_rate=1e+24 or" in str(raised.value)
     assert ", ".join(map(repr, files[:5])) in str(raised.value)
     dataset, trainer = load_dataset(config), trainer_of(config)
     batches = dataset.splits["train"].training_batches(step - 1, step, 8, config.seed)

@@ -54,6 +54,12 @@ def test_the_pace_is_measured_on_the_runs_own_pictures_and_disk(tiny: Tiny, tmp_
     assert 1 <= found["steps"] <= 3600 / found["seconds_per_step"]
 
 
+def test_checkpoints_are_timed_in_the_run_folder_where_it_is_there_already(tmp_path: Path) -> None:
+    for near, ground in ((tmp_path, tmp_path), (tmp_path / "runs/one", tmp_path)):
+        with budget._scratch_folder(near) as folder:
+            assert folder.parent == ground
+
+
 def test_a_run_that_goes_on_keeps_the_steps_it_began_with(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,13 +159,14 @@ def test_the_backward_pass_gathers_again_what_it_needs(sharded: dict[int, Traine
 
 
 def test_rules_come_before_the_longest_axis() -> None:
-    rules = ("head=none", "hidden/kernel=1")
+    rules = ("head=none", "params/hidden/kernel=1", "mu/hidden/kernel=1")
     sharding = make_sharding(8, MeshConfig(fsdp=8, fsdp_above=64, fsdp_rules=rules))
     specs = {
         path: tuple(sharding.of(path, shape).spec)
         for path, shape in {
             "params/head/kernel": (64, 8),
             "params/hidden/kernel": (128, 64),
+            "average/hidden/kernel": (128, 64),  # Evaluated in place of the parameters.
             "optimizer/0/mu/hidden/kernel": (128, 64),
             "params/blocks/0/conv/kernel": (3, 3, 64, 32),
             "params/odd": (9, 9),
@@ -175,6 +176,7 @@ def test_rules_come_before_the_longest_axis() -> None:
     assert specs == {
         "params/head/kernel": (),
         "params/hidden/kernel": (None, "fsdp"),
+        "average/hidden/kernel": (None, "fsdp"),
         "optimizer/0/mu/hidden/kernel": (None, "fsdp"),
         "params/blocks/0/conv/kernel": (None, None, "fsdp"),
         "params/odd": (),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -76,6 +77,17 @@ def test_the_rates_rise_by_the_same_factor(tiny: Tiny, monkeypatch: pytest.Monke
     np.testing.assert_allclose(found.rates, 1e-4 * 10 ** (np.arange(60) / 10), rtol=1e-4)
     np.testing.assert_allclose(found.smoothed, 1.0)  # Without the bias of an average's start.
     assert not found.diverged
+
+
+def test_pictures_are_drawn_as_the_run_draws_them(tiny: Tiny) -> None:
+    config, given = tiny(data={"sampling": "balanced"}), []
+    dataset: Any = SimpleNamespace(
+        training=SimpleNamespace(training_batches=lambda *a: given.extend(a))
+    )
+    trainer: Any = SimpleNamespace(sharding=SimpleNamespace(batch=None))
+    with pytest.raises(TypeError):  # There are no batches.
+        next(lr_finder._losses(config, dataset, trainer, 7, None))  # type: ignore[arg-type]
+    assert given == [0, 7, config.data.batch_size, config.seed, "balanced"]
 
 
 @pytest.mark.parametrize("high", [1e3, float("nan"), float("inf")])

@@ -158,9 +158,12 @@ def test_processes_agree_on_the_end_of_a_call_of_several_steps(
         return number == 3
 
     monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", reached)
+    monkeypatch.setattr(AgreedStop, "_number", 0)
     stop = AgreedStop()
     assert [stop.requested(step) for step in (8, 8, 16, 17, 25)] == [None, None, None, 15, 15]
     assert numbers == [1, 1, 2, 3]
+    AgreedStop().requested(8)  # Of the next run of the same processes.
+    assert numbers[-1] > 3
 
 
 @pytest.mark.long
