@@ -15,6 +15,7 @@ from catsdogs_jax.data.manifest import evaluation_manifest
 from catsdogs_jax.data.manifest_file import read_pictures
 from catsdogs_jax.data.pictures import Pictures
 from catsdogs_jax.data.sources import list_labelled
+from catsdogs_jax.errors import UserError
 from catsdogs_jax.headline import class_lines, split_line
 from catsdogs_jax.result import CHOOSING_SPLIT, Result, draw_classes, write_predictions
 from catsdogs_jax.run_folder import RunFolder, write_json
@@ -35,9 +36,14 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
 
     Raises:
         UserError: There is no run, no picture, a class that the model does not know, or a number of
-            labels that it cannot give.
+            labels that it cannot give; or `out` is a run folder, whose results would be lost.
     """
     start = time.perf_counter()
+    if RunFolder(Path(out)).config.exists():
+        raise UserError(
+            f"--out is {str(out)!r}, the folder of a run, whose result.json and predictions.csv "
+            "would be overwritten: give a folder of its own"
+        )
     classifier = load(workdir)
     preprocessing = classifier.preprocessing
     manifest = evaluation_manifest(list_labelled(data_dir), preprocessing.task)

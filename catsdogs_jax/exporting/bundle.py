@@ -101,7 +101,8 @@ def load(folder: str | Path, format: str | None = None) -> Bundle:
         format: One of its formats; none: the first that this environment can run.
 
     Raises:
-        UserError: The folder holds no bundle, the bundle no such format, or its runtime is missing.
+        UserError: The folder holds no bundle, the bundle no such format, its runtime is missing, or
+            its file is broken.
     """
     folder = Path(folder)
     facts = read_facts(folder)
@@ -116,14 +117,17 @@ def load(folder: str | Path, format: str | None = None) -> Bundle:
         needed = dict.fromkeys(RUNTIMES[name].install for name in wanted)
         installs = "; or ".join(package(name) for name in needed)
         raise UserError(f"nothing here runs {' or '.join(wanted)}: {installs}")
-    entry = facts["formats"][ready[0]]
-    return Bundle(
-        folder,
-        ready[0],
-        facts,
-        Preprocessing.from_dict(facts["preprocessing"]),
-        RUNTIMES[ready[0]].open(folder / entry["files"][0]),
-    )
+    path = folder / facts["formats"][ready[0]]["files"][0]
+    try:
+        run = RUNTIMES[ready[0]].open(path)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # Runtimes raise many types on broken files.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise UserError(
+            f"{str(path)!r} cannot be opened ({reason}): copy or export the bundle anew"
+        ) from error
+    return Bundle(folder, ready[0], facts, Preprocessing.from_dict(facts["preprocessing"]), run)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

@@ -23,11 +23,13 @@ class Runtime:
         open: Takes the path of its main file.
         modules: Any one of these must be there.
         install: What to install where none is.
+        compiles: Whether each number of pictures is a program of its own.
     """
 
     open: Callable[[Path], Run]
     modules: tuple[str, ...]
     install: str
+    compiles: bool = False
 
     def ready(self) -> bool:
         """Whether this environment can run it."""
@@ -121,10 +123,10 @@ _TFLITE = Runtime(_tflite, ("ai_edge_litert", "tensorflow"), "ai-edge-litert")
 RUNTIMES: Mapping[str, Runtime] = {
     "onnx": _ONNX,
     "onnx-int8": _ONNX,
-    "stablehlo": Runtime(_stablehlo, ("jax",), "jax"),
+    "stablehlo": Runtime(_stablehlo, ("jax",), "jax", compiles=True),
     "savedmodel": Runtime(_savedmodel, ("tensorflow",), "tensorflow"),
     "tflite": _TFLITE,
     "tflite-int8": _TFLITE,
-    "safetensors": Runtime(_safetensors, ("safetensors",), "safetensors"),
+    "safetensors": Runtime(_safetensors, ("safetensors",), "safetensors", compiles=True),
 }
 """By the name of the format."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from catsdogs_jax.data.decode import decode_square, read_header
+from catsdogs_jax.data.decode import BadPicture, decode_square, read_header
 from catsdogs_jax.errors import UserError, package
 from catsdogs_jax.exporting.bundle import read_facts
 from catsdogs_jax.exporting.runtimes import RUNTIMES
@@ -113,8 +113,11 @@ def _decoder(folder: Path, facts: Mapping[str, Any], images: np.ndarray) -> Chec
     """Decodes the originals again."""
     to, differences = facts["preprocessing"], []
     for name, image in zip(facts["golden"]["originals"], images, strict=True):
-        data = (folder / name).read_bytes()
-        again = decode_square(data, read_header(data), to["image_size"], to["resize"])
+        try:
+            data = (folder / name).read_bytes()
+            again = decode_square(data, read_header(data), to["image_size"], to["resize"])
+        except (BadPicture, OSError) as error:
+            return Check(f"decoder: {name} cannot be read ({error})", False)
         differences.append(int(np.abs(again.astype(int) - image).max()))
     passed = max(differences) <= _LEVELS
     return Check(f"decoder: largest difference {max(differences)} of 255 levels", passed)

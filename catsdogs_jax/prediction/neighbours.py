@@ -144,7 +144,7 @@ def find_neighbours(
         step: The checkpoint.
 
     Raises:
-        UserError: The pictures are gone.
+        UserError: A picture is gone, or cannot be used any more.
     """
     recipe: EvalRecipe = evaluation.arguments[0]
 
@@ -159,12 +159,14 @@ def find_neighbours(
             for block, arrays in answer(
                 run, map(str, paths), batch, recipe.preprocessing, sharding
             ):
-                parts.append(arrays[-1][[not reason for reason in block.reasons]])
-        if not any(map(len, parts)):
-            raise UserError(
-                f"--reject-far needs the {split} pictures of the run, but none can be read below "
-                f"{origin_of(root)!r}: put them back"
-            )
+                # What is found is kept: without some of the pictures it would be wrong for ever.
+                for name, reason in zip(block.names, block.reasons, strict=True):
+                    if reason:
+                        raise UserError(
+                            f"all {split} pictures of the run are needed, but {name!r} cannot be "
+                            f"used ({reason}): put back what is missing below {origin_of(root)!r}"
+                        )
+                parts.append(arrays[-1])
         return np.concatenate(parts)
 
     embed = CompiledStep(

@@ -98,8 +98,8 @@ def make_app(model: Served, limits: Limits | None = None) -> FastAPI:
         yield
         app.state.ready = False
         work.cancel()
-        for one in (thread, explaining):
-            one.shutdown(cancel_futures=True)
+        for one in (thread, explaining):  # The first explanation may take minutes more.
+            one.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPIOffline(title="catsdogs_jax", version=__version__, lifespan=life)
     app.router.route_class = InMemory

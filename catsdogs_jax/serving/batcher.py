@@ -70,11 +70,18 @@ class Batcher:
                     future.set_result(row)
 
     async def _gather(self) -> list[tuple[np.ndarray, "asyncio.Future[np.ndarray]"]]:
-        batch = [await self._queue.get()]
+        batch = [await self._wanted()]
         try:
             async with asyncio.timeout(self._wait):
                 while len(batch) < self._most:
-                    batch.append(await self._queue.get())
+                    batch.append(await self._wanted())
         except TimeoutError:
             pass
         return batch
+
+    async def _wanted(self) -> tuple[np.ndarray, "asyncio.Future[np.ndarray]"]:
+        """Returns the next picture that somebody still waits for."""
+        while True:
+            image, future = await self._queue.get()
+            if not future.done():  # Else the client is gone, or was told that it takes too long.
+                return image, future

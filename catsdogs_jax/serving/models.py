@@ -14,6 +14,7 @@ from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.places import origin_of
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.exporting import bundle
+from catsdogs_jax.exporting.runtimes import RUNTIMES
 from catsdogs_jax.insight import thumbnails
 from catsdogs_jax.insight.network import Network
 from catsdogs_jax.prediction.neighbours import spaced
@@ -179,7 +180,12 @@ class Exported:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """See `Served`."""
-        return self.bundle.probabilities(images)
+        few = len(images)
+        if RUNTIMES[self.bundle.format].compiles:  # Once, and not as requests happen to come.
+            fed = np.zeros((BATCH, *images.shape[1:]), images.dtype)
+            fed[:few] = images
+            images = fed
+        return self.bundle.probabilities(images)[:few]
 
     def spell(self, probabilities: np.ndarray) -> str:
         """See `Served`."""

@@ -164,6 +164,24 @@ def no_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def test_a_damaged_bundle_is_told_in_words(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    original = copy / json.loads((copy / "export.json").read_text())["golden"]["originals"][0]
+    original.write_bytes(original.read_bytes()[:60])
+    with pytest.raises(SystemExit) as ended:
+        export.main(["--verify", str(copy)])
+    assert ended.value.code == 1
+    assert f"decoder: golden/{original.name} cannot be read" in capsys.readouterr().out
+    for name in ("onnx", "stablehlo", "safetensors"):
+        path = copy / f"model.{name}"
+        path.write_bytes(path.read_bytes()[:100])
+        with pytest.raises(UserError, match=f"model.{name}' cannot be opened .*export the bundle"):
+            load(copy, name)
+
+
 def test_verify_names_what_it_cannot_run(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ from catsdogs_jax import predict
 from catsdogs_jax.classifier import Classifier, load
 from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.errors import UserError
+from catsdogs_jax.evaluate import evaluate_folder
 from catsdogs_jax.train import train_and_evaluate
 
 Run = tuple[Path, Classifier]
@@ -178,6 +179,36 @@ def test_pictures_far_from_the_training_pictures_or_unsure_get_no_answer(
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert {row["predicted"] for row in rows if not row["error"]} == {"unknown"}
     assert {row["rejected"] for row in rows if not row["error"]} == {"unsure"}
+
+
+def test_without_some_training_pictures_nothing_is_kept_for_the_next_call(
+    run: Run, files: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kept, red = run[0] / "run" / "embeddings.npz", run[0] / "data/train/red"
+    kept.unlink(missing_ok=True)
+    red.rename(tmp_path / "elsewhere")
+    try:
+        with pytest.raises(UserError, match=r"all train pictures .* but '.*train/red/.*put back"):
+            call(run, files[:1], monkeypatch, "--reject-far", "0.9")
+    finally:
+        (tmp_path / "elsewhere").rename(red)
+    assert not kept.exists()
+
+
+def test_a_list_whose_rest_is_unusable_is_no_failure(
+    run: Run, files: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "found.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr(predict.Partial, "finish", lambda *_: None)
+        call(run, files[:3], monkeypatch, "--out", out)
+    call(run, [*files[:3], files[-1]], monkeypatch, "--out", out, "--resume")
+    assert len(out.read_text().splitlines()) == 5
+
+
+def test_an_evaluation_does_not_overwrite_a_run(run: Run) -> None:
+    with pytest.raises(UserError, match="the folder of a run, whose result.json"):
+        evaluate_folder(run[0] / "run", run[0] / "data", run[0] / "run")
 
 
 def test_of_held_out_pictures_the_share_asked_for_passes(

@@ -87,6 +87,23 @@ def test_an_error_goes_to_those_who_asked_and_the_next_are_answered() -> None:
     assert np.ravel(run(model, work)).tolist() == [7]
 
 
+def test_what_was_given_up_is_not_computed() -> None:
+    model = Model()
+    model.go.clear()
+
+    async def work(batcher: Batcher) -> list:
+        first = asyncio.create_task(batcher.answer([picture(1)]))
+        await asyncio.sleep(0.1)  # It is in the model's hands.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(batcher.answer([picture(2)] * 20), 0.05)
+        last = asyncio.create_task(batcher.answer([picture(3)]))
+        model.go.set()
+        return [*await first, *await last]
+
+    assert np.ravel(run(model, work)).tolist() == [1, 3]
+    assert model.sizes == [1, 1]
+
+
 def test_a_client_that_is_gone_harms_nobody() -> None:
     model = Model()
     model.go.clear()

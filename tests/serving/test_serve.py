@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -204,6 +205,24 @@ def test_a_bundle_is_served_and_says_what_it_cannot_show(folder: Path, tmp_path:
         reply = client.post("/api/explain", files=form, data={"label": "red"}).json()
         assert (reply["heat"], reply["nearest"]) == (None, [])
         assert "a bundle holds" in reply["missing"]
+
+
+@pytest.mark.parametrize(("form", "sizes"), [("stablehlo", [8, 8]), ("onnx", [1, 3])])
+def test_a_bundle_that_is_compiled_for_a_number_of_pictures_is_compiled_once(
+    form: str, sizes: list[int]
+) -> None:
+    seen: list[int] = []
+
+    def probabilities(images: np.ndarray) -> np.ndarray:
+        seen.append(len(images))
+        return images[:, 0, 0, :2].astype(np.float64)
+
+    bundle: Any = SimpleNamespace(format=form, probabilities=probabilities)
+    for count in (1, 3):
+        images = np.random.default_rng(0).integers(1, 256, (count, 4, 4, 3)).astype(np.uint8)
+        found = Exported(bundle).predict(images)
+        np.testing.assert_array_equal(found, images[:, 0, 0, :2])
+    assert seen == sizes
 
 
 def test_class_names_are_text_on_the_page(model: Run, monkeypatch: pytest.MonkeyPatch) -> None:
