@@ -67,8 +67,7 @@ def train_and_evaluate(
     with claimed, Checkpoints(folder.checkpoints, config.checkpoint) as checkpoints:
         latest = checkpoints.latest_step
         first = latest or 0
-        if hosts.is_first():
-            announce(trainer, dataset, plan, folder, first)
+        announce(trainer, dataset, plan, folder, first)
         with _records(config, plan, dataset, folder, latest) as records:
             with AgreedStop() if hosts.several() else SignalStop() as signals:
                 ends, account = stop or signals, Goodput(folder.goodput, start)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from clu import parameter_overview
 
-from catsdogs_jax import runtime
+from catsdogs_jax import hosts, runtime
 from catsdogs_jax.data.dataset import Dataset
 from catsdogs_jax.data.leaks import spell
 from catsdogs_jax.data.pipeline import PictureSet
@@ -20,7 +20,21 @@ from catsdogs_jax.training.trainer import Trainer
 def announce(
     trainer: Trainer, dataset: Dataset, plan: Plan, folder: RunFolder, first_step: int
 ) -> None:
-    """Prints the devices first, then data, model and length; writes `parameters.txt`."""
+    """Compiles, and prints the devices first, then data, model and length; writes `parameters.txt`.
+
+    Of several processes all compile, and the first speaks: where the compiler shares out what it
+    tries (autotuning on GPUs), each waits for the others.
+    """
+    if hosts.is_first():
+        _tell_what(trainer, dataset, folder)
+    steps = trainer.programs if plan.steps else [trainer.evaluate]
+    recalled = sum(step.recalled for step in steps)
+    if hosts.is_first():
+        print(f"compiled  {recalled} of {len(steps)} steps were in the cache of compiled functions")
+        _tell_how_long(trainer, plan, folder, first_step)
+
+
+def _tell_what(trainer: Trainer, dataset: Dataset, folder: RunFolder) -> None:
     device = trainer.sharding.mesh.devices.flat[0]
     print(f"device    {trainer.sharding.device_count} x {device.device_kind} ({device.platform})")
     if told := runtime.unused_accelerator(device.platform):
@@ -51,9 +65,9 @@ def announce(
     work = multiply_adds(trainer.model, trainer.recipe.trained_size)
     print(f"model     {describe_size(total, work)}, see {folder.path / 'parameters.txt'}")
     print(f"step      {trainer.formulation}{_how_many(trainer)}")
-    steps = trainer.programs if plan.steps else [trainer.evaluate]
-    recalled = sum(step.recalled for step in steps)
-    print(f"compiled  {recalled} of {len(steps)} steps were in the cache of compiled functions")
+
+
+def _tell_how_long(trainer: Trainer, plan: Plan, folder: RunFolder, first_step: int) -> None:
     if plan.steps:
         print(f"length    {plan.steps:,} steps, {plan.epoch(plan.steps):g} epochs")
     if trainer.earlier:
