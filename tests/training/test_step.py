@@ -154,7 +154,7 @@ def test_a_sharpness_aware_step_takes_the_gradient_uphill_and_the_loss_where_it_
     np.testing.assert_allclose(flat(found_after.statistics), flat(after.statistics), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("microbatch", "sam_radius"), [(1, 0.0), (2, 0.0), (8, 0.0), (2, 0.05)])
+@pytest.mark.parametrize(("microbatch", "sam_radius"), [(1, 0.0), (8, 0.0), (2, 0.05)])
 def test_micro_batches_do_not_change_the_losses(
     tiny: Tiny, microbatch: int, sam_radius: float
 ) -> None:
