@@ -49,9 +49,10 @@ def restore_best(workdir: Path, sharding: Sharding) -> Restored:
     with Checkpoints(folder.checkpoints, config.checkpoint, read_only=True) as checkpoints:
         step = checkpoints.require_best_step()
         preprocessing = checkpoints.preprocessing(step)
-        # Devices that cannot compute as the run pinned it have the same parameters.
-        free = dataclasses.replace(config.model, convolutions="auto")
-        options = formulations(dataclasses.replace(config, model=free), preprocessing, sharding)
+        wanted = config.model
+        if wanted.convolutions == "compiled":  # Devices without them have the same parameters.
+            wanted = dataclasses.replace(wanted, convolutions="auto")
+        options = formulations(dataclasses.replace(config, model=wanted), preprocessing, sharding)
         recorded = from_dict(folder.read_formulation())
         formulation = recorded if recorded in options else options[0]
         model = abstract_model(formulation.apply(config), preprocessing)
