@@ -39,17 +39,12 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
             labels that it cannot give; or `out` is a run folder, whose results would be lost.
     """
     start = time.perf_counter()
-    if RunFolder(Path(out)).config.exists():
-        raise UserError(
-            f"--out is {str(out)!r}, the folder of a run, whose result.json and predictions.csv "
-            "would be overwritten: give a folder of its own"
-        )
+    folder = _folder_of_its_own(out)
     classifier = load(workdir)
     preprocessing = classifier.preprocessing
     manifest = evaluation_manifest(list_labelled(data_dir), preprocessing.task)
     sets = picture_sets(manifest, preprocessing)
     evaluations = {name: classifier.evaluate(pictures) for name, pictures in sets.items()}
-    folder = RunFolder(Path(out))
     run = RunFolder(Path(workdir))
     leaks = find_leaks(Pictures.of(itertools.chain(run.training_pictures(), manifest.pictures)))
     splits = {
@@ -83,6 +78,16 @@ def evaluate_folder(workdir: str | Path, data_dir: str | Path, out: str | Path) 
         draw_classes(split, *paths, title=f"{name} pictures")
     write_json(folder.result, values)
     return Result(folder, values)
+
+
+def _folder_of_its_own(out: str | Path) -> RunFolder:
+    folder = RunFolder(Path(out))
+    if folder.config.exists():
+        raise UserError(
+            f"--out is {str(out)!r}, the folder of a run, whose result.json and predictions.csv "
+            "would be overwritten: give a folder of its own"
+        )
+    return folder
 
 
 def seen_before(run: RunFolder, pictures: Pictures) -> dict[str, int]:
