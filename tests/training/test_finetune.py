@@ -27,7 +27,7 @@ from catsdogs_jax.training.layer_decay import stage_factors, with_layer_decay
 from catsdogs_jax.training.plan import make_plan
 from catsdogs_jax.training.probe import Head, fit_head
 from catsdogs_jax.training.sharding import make_sharding
-from catsdogs_jax.training.state import split_model
+from catsdogs_jax.training.state import TrainState, split_model
 from catsdogs_jax.training.trainer import build_trainer
 from tests.models.small import small_config
 
@@ -124,31 +124,35 @@ def test_features_are_the_input_of_the_head_of_a_picture_and_its_mirror_image(
         np.testing.assert_allclose(logits[:, view], wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_every_process_begins_with_the_head_that_the_first_has_fitted(
-    tiny: Callable[..., Config], weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def started(
+    tiny: Callable[..., Config], weights: Path
+) -> Callable[[], tuple[TrainState, dict[str, float]]]:
+    """Returns a function that fits a head and returns the state before the first step."""
     config = tiny(model=SMALL, finetune={"weights": str(weights), "depth": "head_then_all"})
     dataset, sharding = load_dataset(config), make_sharding(1)
     trainer = build_trainer(config, dataset.preprocessing, sharding, make_plan(config, 24), ())
+    read = read_weights(config.finetune.weights, config.model.name)
+    return lambda: start(config, trainer, read, dataset.training)
+
+
+def test_every_process_begins_with_the_head_that_the_first_has_fitted(
+    started: Callable[[], tuple[TrainState, dict[str, float]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     theirs = Head(np.full((16, 1), 0.25, np.float32), np.ones(1, np.float32), 0.1, 3)
     monkeypatch.setattr(hosts, "gathered", lambda mine: [theirs.to_bytes() if mine else mine])
-    read = read_weights(config.finetune.weights, config.model.name)
-    state, measured = start(config, trainer, read, dataset.training)
+    state, measured = started()
     np.testing.assert_array_equal(state.params["head"]["kernel"], theirs.kernel)
     np.testing.assert_array_equal(state.params["head"]["bias"], theirs.bias)
     assert measured["loss"] > 0
 
 
 def test_a_model_without_such_a_last_layer_is_not_fitted(
-    tiny: Callable[..., Config], weights: Path, monkeypatch: pytest.MonkeyPatch
+    started: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = tiny(model=SMALL, finetune={"weights": str(weights), "depth": "probe"})
-    dataset, sharding = load_dataset(config), make_sharding(1)
-    trainer = build_trainer(config, dataset.preprocessing, sharding, make_plan(config, 24), ())
     monkeypatch.setattr(finetune, "HEAD", "classifier")
-    read = read_weights(config.finetune.weights, config.model.name)
     with pytest.raises(UserError, match="seed_cnn has no dense layer 'classifier' of 1 outputs"):
-        start(config, trainer, read, dataset.training)
+        started()
 
 
 def points(n: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
