@@ -10,7 +10,7 @@ import numpy as np
 
 from catsdogs_jax.data.decode import BadPicture, decode_square, read_header
 from catsdogs_jax.errors import UPGRADE, UserError, nearest, package
-from catsdogs_jax.exporting.runtimes import RUNTIMES, Run
+from catsdogs_jax.exporting.runtimes import RUNTIMES, Run, reason_of
 from catsdogs_jax.preprocessing import Preprocessing
 
 FORMAT_VERSION = 1
@@ -123,9 +123,8 @@ def load(folder: str | Path, format: str | None = None) -> Bundle:
     except (UserError, MemoryError):
         raise
     except Exception as error:  # Runtimes raise many types on broken files.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            f"{str(path)!r} cannot be opened ({reason}): copy or export the bundle anew"
+            f"{str(path)!r} cannot be opened ({reason_of(error)}): copy or export the bundle anew"
         ) from error
     return Bundle(folder, ready[0], facts, Preprocessing.from_dict(facts["preprocessing"]), run)
 

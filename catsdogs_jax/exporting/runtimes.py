@@ -36,6 +36,11 @@ class Runtime:
         return any(importlib.util.find_spec(name) is not None for name in self.modules)
 
 
+def reason_of(error: Exception) -> str:
+    """Returns the first line of what a runtime says of a file that it cannot use."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 def _onnx(path: Path) -> Run:
     import onnxruntime
 

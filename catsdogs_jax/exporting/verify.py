@@ -12,7 +12,7 @@ from PIL import Image
 from catsdogs_jax.data.decode import BadPicture, decode_square, read_header
 from catsdogs_jax.errors import UserError, package
 from catsdogs_jax.exporting.bundle import read_facts
-from catsdogs_jax.exporting.runtimes import RUNTIMES
+from catsdogs_jax.exporting.runtimes import RUNTIMES, reason_of
 
 INT8_TOLERANCE = 0.05
 """Largest difference of an int8 probability from the one at export: runtimes sum and round int8 in
@@ -94,8 +94,7 @@ def _format(folder: Path, facts: Mapping[str, Any], name: str, images: np.ndarra
     except (UserError, MemoryError):
         raise
     except Exception as error:  # Runtimes raise many types on broken files.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        return Check(f"{name}: cannot be run ({reason})", False)
+        return Check(f"{name}: cannot be run ({reason_of(error)})", False)
     difference = max(
         float(np.abs(np.asarray(one, np.float64) - np.array(other)).max())
         for one, other in zip(found, wanted, strict=True)
