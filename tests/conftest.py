@@ -2,11 +2,16 @@
 
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = _DEVICES = "--xla_force_host_platform_device_count=8"
+# Of XLA's two ways to write the code of a fusion the older takes half the time to compile. Later
+# versions of JAX, which the tests run on as well, have the newer alone.
+if version("jax").startswith("0.10."):
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import numpy as np
@@ -20,9 +25,10 @@ from catsdogs_jax.config.reader import config_from_dict
 REPOSITORY = Path(__file__).parents[1]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Programs of tests run a few times each: LLVM's passes would take longer than they save. Commands
-# that tests start are compiled as users' are.
+# Programs of tests run a few times each: LLVM's passes would take longer than they save.
 jax.config.update("jax_disable_most_optimizations", True)
+jax.devices()  # XLA reads its flags here, once: commands of tests are compiled as users' are.
+os.environ["XLA_FLAGS"] = _DEVICES
 runtime.keep_freed_memory()
 
 
