@@ -8,11 +8,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from tests.mutations.guards import EQUIVALENT, GUARDS
 from tests.mutations.mutants import Mutant, mutants_of
-from tests.mutations.runner import Runner
+from tests.mutations.runner import Runner, Verdict
 
 Counts = Counter[str]
 
@@ -35,16 +37,28 @@ def sample(files: Sequence[str], folder: Path, count: int | None, seed: int) -> 
     return [mutants[place] for place in sorted(chosen)]
 
 
-def examine(mutants: Sequence[Mutant], runner: Runner) -> dict[str, Counts]:
+def examine(mutants: Sequence[Mutant], runners: Sequence[Runner]) -> dict[str, Counts]:
     """Runs the tests of each mutant, prints those that survive, and returns verdicts by file."""
-    seconds = {file: runner.prove(file, GUARDS[file]) for file in {m.file for m in mutants}}
+    files = sorted({mutant.file for mutant in mutants})
+    limits = {file: runners[0].prove(file, GUARDS[file]) for file in files}
+    free: SimpleQueue[Runner] = SimpleQueue()
+    for runner in runners:
+        free.put(runner)
+
+    def judge(mutant: Mutant) -> Verdict:
+        runner = free.get()
+        try:
+            file = mutant.file
+            return runner.verdict(file, mutant.source, GUARDS[file], limits[file])
+        finally:
+            free.put(runner)
+
     found: dict[str, Counts] = {}
-    for mutant in mutants:
-        limit = runner.limit(seconds[mutant.file])
-        verdict = runner.verdict(mutant.file, mutant.source, GUARDS[mutant.file], limit)
-        found.setdefault(mutant.file, Counter())[verdict] += 1
-        if verdict == "survived":
-            print(f"survived: {mutant.file}:{mutant.line}\n{mutant.diff}\n", flush=True)
+    with ThreadPoolExecutor(len(runners)) as workers:
+        for mutant, verdict in zip(mutants, workers.map(judge, mutants), strict=True):
+            found.setdefault(mutant.file, Counter())[verdict] += 1
+            if verdict == "survived":
+                print(f"survived: {mutant.file}:{mutant.line}\n{mutant.diff}\n", flush=True)
     return found
 
 
@@ -70,15 +84,16 @@ def main() -> None:
     parser.add_argument("files", nargs="*", metavar="FILE", help=f"[{' '.join(GUARDS)}]")
     parser.add_argument("--count", type=int, help="mutants to take by chance [all]")
     parser.add_argument("--seed", type=int, default=0, help="which of them [0]")
+    parser.add_argument("--workers", type=int, default=2, help="mutants at a time [2]")
     flags = parser.parse_args()
     if unknown := set(flags.files) - set(GUARDS):
         parser.error(f"tests/mutations/guards.py names no tests of {', '.join(sorted(unknown))}")
     os.environ["JAX_PLATFORMS"] = "cpu"
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        runner = Runner(Path(folder))
-        mutants = sample(flags.files or list(GUARDS), runner.folder, flags.count, flags.seed)
-        found = examine(mutants, runner)
+        runners = [Runner(Path(folder, str(worker))) for worker in range(flags.workers)]
+        mutants = sample(flags.files or list(GUARDS), runners[0].folder, flags.count, flags.seed)
+        found = examine(mutants, runners)
     print(table(found))
     named = sum(len(EQUIVALENT.get(file, {})) for file in flags.files or GUARDS)
     print(f"\n{named} equivalent changes left out, {time.monotonic() - start:.0f} s")

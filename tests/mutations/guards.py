@@ -14,6 +14,9 @@ GUARDS: Mapping[str, Sequence[str]] = {
 
 EQUIVALENT: Mapping[str, Mapping[str, str]] = {
     "catsdogs_jax/data/order.py": {
+        "STEPS_AT_ONCE = 65": "how many steps are worked out at a time does not show",
+        "STEPS_AT_ONCE = 63": "likewise",
+        "here = epochs >= epoch": "epochs ascend: what is not of this one is written over",
         "half = np.uint64(max(_LEAST_HALF, ((count - 1).bit_length() + 1) / 2))": (
             "an unsigned integer is rounded down"
         ),
