@@ -43,6 +43,7 @@ def shipped(name: str, workdir: Path) -> tuple[Result, dict[str, Any]]:
     return result, json.loads((workdir / "result.json").read_text())["splits"]["validation"]
 
 
+@pytest.mark.heavy
 @pytest.mark.draws
 def test_the_multiclass_config_ends_with_a_table_and_plots_of_its_classes(tmp_path: Path) -> None:
     result, split = shipped("multiclass", tmp_path / "run")
@@ -63,6 +64,7 @@ def test_the_multiclass_config_ends_with_a_table_and_plots_of_its_classes(tmp_pa
     assert (tmp_path / "out/plots/per_class_validation.png").is_file()
 
 
+@pytest.mark.heavy
 @pytest.mark.draws
 def test_the_multilabel_config_saves_thresholds_that_predict_uses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -27,6 +27,7 @@ class StopOnce:
         return 15 if step == 4 and self.runs == 2 else None
 
 
+@pytest.mark.heavy
 def test_repeated_seeds_go_on_after_a_stop_and_report_mean_and_spread(
     tiny: Tiny, tmp_path: Path
 ) -> None:

@@ -107,7 +107,7 @@ def test_a_run_leaves_everything_that_the_run_folder_promises(tiny: Tiny, tmp_pa
     [
         (2, {}, {"margin": 1.5, "crop": (0.5, 1.0)}),
         (3, {"widths": (16, 32), "convolutions": "compiled"}, {}),
-        (7, {"widths": (16,), "convolutions": "native"}, {}),
+        pytest.param(7, {"widths": (16,), "convolutions": "native"}, {}, marks=pytest.mark.heavy),
     ],
     ids=["between evaluations, margin", "in an evaluation, kernels", "in the last evaluation"],
 )
@@ -272,6 +272,7 @@ def test_a_mistyped_key_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.heavy
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, colours: Path) -> None:
     config = tmp_path / "some.py"
     config.write_text(

@@ -230,6 +230,7 @@ def test_resizing_in_the_graph_is_the_decoders(resize: Any) -> None:
         assert np.abs(found - to_square(image, 32, resize)).max() <= 1
 
 
+@pytest.mark.heavy
 def test_thresholds_of_many_labels_decide_as_predict_does(tmp_path: Path) -> None:
     run = train(tmp_path, "multilabel")
     export_run(run, tmp_path / "out", Options(["onnx"], golden=0))

@@ -10,11 +10,11 @@ from flax import nnx
 
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.insight.network import Network
-from catsdogs_jax.models import build_model, model_names
+from catsdogs_jax.models import build_model
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Kind, Task
 from catsdogs_jax.training.state import split_model
-from tests.models.small import small_config
+from tests.models.small import every_model, small_config
 
 SIZE = 64
 
@@ -87,7 +87,7 @@ def test_features_are_what_the_last_stage_is_given_whatever_the_batch() -> None:
     np.testing.assert_allclose(features, model.logits(images), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", every_model())
 def test_every_registered_model_has_features_and_a_heat_map(name: str) -> None:
     model = network(build_model(small_config(name), SIZE, 1, nnx.Rngs(0)), "binary", 2)
     images = np.random.default_rng(0).integers(0, 255, (2, SIZE, SIZE, 3)).astype(np.uint8)

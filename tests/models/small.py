@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from catsdogs_jax.config import ModelConfig
+from catsdogs_jax.models import model_names
 
 STAGED = {"widths": (8, 16), "depths": (1, 1), "dropout": 0.1, "drop_path": 0.1}
 VIT = {"widths": (64,), "depths": (1,), "dropout": 0.1, "drop_path": 0.1}
@@ -21,6 +24,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "vit_small": VIT,
 }
 """How each model is made small; one that is not named here is built as it is."""
+
+_HEAVY = ("convnext", "efficientnet")
+
+
+def every_model() -> list[Any]:
+    """Returns the names of all models as parameters of a test, those that compile long as heavy."""
+    return [
+        pytest.param(name, marks=pytest.mark.heavy) if name.startswith(_HEAVY) else name
+        for name in model_names()
+    ]
 
 
 def small_config(name: str, **options: Any) -> ModelConfig:

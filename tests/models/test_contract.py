@@ -14,13 +14,13 @@ import pytest
 from flax import nnx
 
 from catsdogs_jax.config import CheckpointConfig, ModelConfig
-from catsdogs_jax.models import Model, build_model, input_spec, model_names
+from catsdogs_jax.models import Model, build_model, input_spec
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.checkpoint import Checkpoints
 from catsdogs_jax.training.sharding import make_sharding
 from catsdogs_jax.training.state import create_state, merge_model, split_model
-from tests.models.small import small_config
+from tests.models.small import every_model, small_config
 
 SIZE, BATCH, OUTPUTS = 32, 8, 5
 
@@ -54,7 +54,7 @@ def results(graphdef: Any, params: Any, statistics: Any, images: jax.Array) -> d
 COMPILED = {f: jax.jit(f, static_argnums=0) for f in (training, results)}
 
 
-@pytest.fixture(scope="module", params=model_names())
+@pytest.fixture(scope="module", params=every_model())
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -147,7 +147,9 @@ def test_bfloat16_is_the_type_of_the_activations_alone(name: str) -> None:
     assert {leaf.dtype for leaf in wide} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize("model", ["seed_cnn", "vit_tiny", "convnext_tiny"])
+@pytest.mark.parametrize(
+    "model", ["seed_cnn", "vit_tiny", pytest.param("convnext_tiny", marks=pytest.mark.heavy)]
+)
 def test_gradients_of_biases_and_norms_are_no_bfloat16_numbers_in_disguise(model: str) -> None:
     """Summed over places and pictures in bfloat16, they would be summed over devices in it too."""
     parts = drawn(small_config(model, dtype="bfloat16"))

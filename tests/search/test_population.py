@@ -44,6 +44,7 @@ def single_run(config: Config, seed: int, rate: float) -> TrainState:
     return state
 
 
+@pytest.mark.heavy
 def test_each_member_is_the_single_run_of_its_seed_and_rate(tiny: Tiny) -> None:
     config = tiny(
         data={"sampling": "balanced"},

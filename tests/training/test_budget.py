@@ -60,6 +60,7 @@ def test_checkpoints_are_timed_in_the_run_folder_where_it_is_there_already(tmp_p
             assert folder.parent == ground
 
 
+@pytest.mark.heavy
 def test_a_run_that_goes_on_keeps_the_steps_it_began_with(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_the_number_of_devices_does_not_matter(tiny: Tiny, devices: int) -> None
     same(evaluated(config, dataset), evaluated(tiny(), dataset))
 
 
+@pytest.mark.heavy
 def test_600_photographs_are_measured_the_same_every_way(photos: Path) -> None:
     from catsdogs_jax.config.reader import config_from_dict
 

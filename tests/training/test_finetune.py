@@ -83,6 +83,7 @@ def test_a_probe_run_again_goes_on_from_its_result(run: Callable[..., dict]) -> 
     assert again["splits"] == first["splits"]
 
 
+@pytest.mark.heavy
 def test_training_all_begins_at_the_probe_which_counts_as_a_checkpoint(
     run: Callable[..., dict],
 ) -> None:

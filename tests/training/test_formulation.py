@@ -86,6 +86,7 @@ def test_kernels_that_fit_no_layer_are_refused_when_pinned(tiny: Tiny) -> None:
         offered(config, "cpu", 1, kernels=False)
 
 
+@pytest.mark.heavy
 def test_both_formulations_have_the_same_losses(tiny: Tiny) -> None:
     config = tiny(model=WIDE, augment={"flip": True, "zoom": (0.8, 1.2), "shear": 3.0})
     losses = []

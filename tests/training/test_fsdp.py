@@ -213,6 +213,7 @@ def test_slices_hold_whole_groups() -> None:
         arrange(devices, MeshConfig(fsdp=8))
 
 
+@pytest.mark.heavy
 def test_a_run_goes_on_on_another_mesh_and_its_model_loads(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
@@ -242,6 +243,7 @@ def test_the_rate_is_scaled_to_the_batch() -> None:
         config_from_dict({**tree, "train": {**tree["train"], "warmup": 0.0}})
 
 
+@pytest.mark.heavy
 def test_sixty_four_devices_do_not_change_the_losses(expected: list[float]) -> None:
     code = "from tests.training.test_fsdp import *\n"
     code += "print(*losses_of(trainer_of(config_of(devices=64, fsdp=8))))"

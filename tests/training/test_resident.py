@@ -58,13 +58,14 @@ def trainer_of(config: Config) -> Trainer:
     return with_resident_pictures(built, config, data.training, plan)
 
 
-@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.heavy)])
 def test_a_run_is_that_of_pictures_that_are_sent(tiny: Tiny, tmp_path: Path, devices: int) -> None:
     sent = train_and_evaluate(config_of(tiny, 1, devices), tmp_path / "sent")
     resident = train_and_evaluate(config_of(tiny, 4, devices), tmp_path / "resident")
     assert_same_rows(rows_of(resident.folder.path), rows_of(sent.folder.path))
 
 
+@pytest.mark.heavy
 def test_a_run_that_was_stopped_ends_with_the_same_bits(tiny: Tiny, tmp_path: Path) -> None:
     config = config_of(tiny)
     whole = train_and_evaluate(config, tmp_path / "whole")
@@ -91,6 +92,7 @@ def test_calls_end_where_something_happens_and_fall_into_step_after_a_stop(first
     assert 4 in list(resident.calls(plan, 0))
 
 
+@pytest.mark.heavy
 def test_a_failed_step_within_a_call_is_named(tiny: Tiny, tmp_path: Path) -> None:
     sent = config_of(tiny, 1, train={"learning_rate": 1e38})
     with pytest.raises(Diverged) as expected:

@@ -57,6 +57,7 @@ def trainer_of(config: Config) -> Trainer:
     return with_resident_pictures(staged, config, data.training, plan)
 
 
+@pytest.mark.heavy
 def test_each_size_takes_an_equal_share_of_the_steps_and_is_compiled_once(tiny: Tiny) -> None:
     trainer = trainer_of(config_of(tiny, 8, 8, 16))
     seen = [trainer.after(step).recipe.trained_size for step in range(STEPS)]
@@ -82,6 +83,7 @@ def test_a_step_of_a_stage_is_that_of_a_run_of_its_size(tiny: Tiny) -> None:
     jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, states))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("steps_per_call", [1, pytest.param(4, marks=pytest.mark.long)])
 def test_a_run_that_is_stopped_in_a_stage_ends_with_the_same_bits(
     tiny: Tiny, tmp_path: Path, steps_per_call: int

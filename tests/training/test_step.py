@@ -95,6 +95,7 @@ def test_the_gradient_is_that_of_the_plain_formulation(tiny: Tiny) -> None:
     )
 
 
+@pytest.mark.heavy
 def test_training_sees_smaller_pictures_where_the_model_takes_any_size(tiny: Tiny) -> None:
     small = {"name": "resnet_small", "widths": (4, 8), "depths": (1, 1), "hidden": "unset"}
     data, augment = {"image_size": 32}, {"size": 16, "crop": (0.5, 1.0)}
@@ -128,6 +129,7 @@ def test_a_model_of_one_size_refuses_smaller_pictures_in_training(tiny: Tiny) ->
         tiny(augment={"size": 20})
 
 
+@pytest.mark.heavy
 def test_a_sharpness_aware_step_takes_the_gradient_uphill_and_the_loss_where_it_is(
     tiny: Tiny,
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_sharpness_aware_step_takes_the_gradient_uphill_and_the_loss_where_it_
     np.testing.assert_allclose(flat(found_after.statistics), flat(after.statistics), rtol=1e-6)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("microbatch", "sam_radius"), [(1, 0.0), (8, 0.0), (2, 0.05)])
 def test_micro_batches_do_not_change_the_losses(
     tiny: Tiny, microbatch: int, sam_radius: float
@@ -167,7 +170,7 @@ def test_micro_batches_do_not_change_the_losses(
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.heavy), 8])
 def test_devices_do_not_change_the_losses(tiny: Tiny, devices: int) -> None:
     augment = {"flip": True, "zoom": (0.8, 1.2), "shear": 3.0, "mixup": 0.4, "cutmix": 1.0}
     _, expected = run(trainer_of(tiny(augment=augment)), 4)
@@ -175,7 +178,7 @@ def test_devices_do_not_change_the_losses(tiny: Tiny, devices: int) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.heavy), 8])
 def test_accumulated_gradients_are_those_of_the_whole_batch(tiny: Tiny, devices: int) -> None:
     config = tiny(
         data={"batch_size": 32},
@@ -206,6 +209,7 @@ def test_a_micro_batch_that_the_devices_cannot_share_is_refused(tiny: Tiny) -> N
         trainer_of(tiny(train={"microbatch": 4}, mesh={"devices": 8}))
 
 
+@pytest.mark.heavy
 def test_devices_change_neither_the_pictures_nor_the_targets() -> None:
     augment: Any = AugmentConfig(
         flip=True, crop=(0.3, 1.0), rotate=20.0, contrast=0.4, erase=0.5, mixup=0.4, cutmix=1.0
@@ -293,6 +297,7 @@ def test_the_average_follows_the_parameters(tiny: Tiny) -> None:
     assert state.evaluated_params is state.average
 
 
+@pytest.mark.heavy
 def test_the_average_has_statistics_of_its_own(tiny: Tiny) -> None:
     small = {"name": "resnet_small", "widths": (4, 8), "depths": (1, 1), "hidden": "unset"}
     trainer = trainer_of(tiny(model=small, train={"ema_decay": 0.999}))

@@ -92,6 +92,7 @@ def test_the_loss_is_the_weighted_sum_of_labels_and_teacher_on_the_same_pictures
     assert jax.tree.structure(taught.abstract_state()) == jax.tree.structure(plain.abstract_state())
 
 
+@pytest.mark.heavy
 def test_a_student_learns_from_a_finished_run_and_is_loaded_without_it(
     tiny: Tiny, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from catsdogs_jax.config import AugmentConfig
 from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.planning.collectives import read_collectives
+from catsdogs_jax.planning.costs import quick_compilation
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
 from catsdogs_jax.training.plan import make_plan
@@ -31,6 +33,13 @@ NORMS = {"resnet18": 20, "efficientnet_lite0": 49}
 
 TRAINING = [*SIDES, "eight steps"]
 STEPS = [*TRAINING, "evaluation"]
+
+
+def each(names: Iterable[str]) -> list[Any]:
+    """Returns names as parameters of a test; what takes the compiler a minute is heavy."""
+    return [
+        pytest.param(name, marks=pytest.mark.heavy) if name in NORMS else name for name in names
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -60,15 +69,19 @@ def trainer_of(model: str) -> Trainer:
 
 @functools.cache
 def step_of(name: str) -> CompiledStep:
-    """A training step of a model; or, of the seed CNN, eight in a call, or an evaluation step."""
-    if name in SIDES:
-        return trainer_of(name).train
-    trainer = trainer_of("seed_cnn")
-    if name == "evaluation":
-        return trainer.evaluate
-    shape = (2000, tile_rows(150 * 150 * 3), 128)
-    tiles = jax.ShapeDtypeStruct(shape, "uint8", sharding=trainer.sharding.replicated)
-    return compile_steps(trainer, tiles, 8)
+    """A training step of a model; or, of the seed CNN, eight in a call, or an evaluation step.
+
+    What is read here, the compiler decides before it looks for the fastest loops.
+    """
+    trainer = trainer_of(name if name in SIDES else "seed_cnn")
+    step = trainer.evaluate if name == "evaluation" else trainer.train
+    if name == "eight steps":
+        shape = (2000, tile_rows(150 * 150 * 3), 128)
+        tiles = jax.ShapeDtypeStruct(shape, "uint8", sharding=trainer.sharding.replicated)
+        step = compile_steps(trainer, tiles, 8)
+    with quick_compilation():
+        assert step.compiled
+    return step
 
 
 @functools.cache
@@ -84,7 +97,7 @@ def operations(code: str, *names: str) -> list[str]:
     return [line.strip() for line in code.splitlines() if pattern.search(line)]
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", each(STEPS))
 def test_the_model_computes_in_bfloat16(name: str) -> None:
     """All that is multiplied is bfloat16; only the sums of weight gradients are float32."""
     types = dict(re.findall(r"(%[\w.-]+) = (\w+)\[", code_of(name)))
@@ -96,13 +109,13 @@ def test_the_model_computes_in_bfloat16(name: str) -> None:
         assert [types[one] for one in multiplied] == ["bf16", "bf16"], convolution
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", each(STEPS))
 def test_gradients_are_added_over_devices_in_float32(name: str) -> None:
     for reduction in operations(code_of(name), "all-reduce"):
         assert "bf16" not in reduction.split("all-reduce")[0], reduction
 
 
-@pytest.mark.parametrize("model", SIDES)
+@pytest.mark.parametrize("model", each(SIDES))
 def test_the_parameters_and_what_follows_them_stay_float32(model: str) -> None:
     state = trainer_of(model).abstract_state()
     followed = (state.params, state.optimizer, state.average)
@@ -113,7 +126,7 @@ def test_the_parameters_and_what_follows_them_stay_float32(model: str) -> None:
         assert floats == {jax.numpy.dtype("float32")}
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", each(STEPS))
 def test_devices_talk_in_few_reductions_and_nothing_else(name: str) -> None:
     others = ("all-gather", "reduce-scatter", "all-to-all", "collective-permute")
     assert operations(code_of(name), *others) == []
@@ -122,13 +135,13 @@ def test_devices_talk_in_few_reductions_and_nothing_else(name: str) -> None:
     assert 1 <= len(operations(code_of(name), "all-reduce")) <= most
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", each(STEPS))
 def test_nothing_moves_between_host_and_device(name: str) -> None:
     assert operations(code_of(name), "infeed", "outfeed", "send", "recv") == []
     assert "callback" not in code_of(name)
 
 
-@pytest.mark.parametrize("name", [*SIDES, "evaluation"])
+@pytest.mark.parametrize("name", each([*SIDES, "evaluation"]))
 def test_there_are_no_gathers_and_no_loops_over_pixels(name: str) -> None:
     assert operations(code_of(name), "gather", "while") == []
 
@@ -145,7 +158,7 @@ def test_several_steps_are_one_loop_and_copy_the_pictures_nowhere() -> None:
     assert many.argument_size_in_bytes < one.argument_size_in_bytes + 1.05 * pictures
 
 
-@pytest.mark.parametrize("name", TRAINING)
+@pytest.mark.parametrize("name", each(TRAINING))
 def test_the_state_is_updated_where_it_lies(name: str) -> None:
     state = step_of(name).arguments[1]
     memory = step_of(name).compiled.memory_analysis()
