@@ -12,6 +12,7 @@ from importlib.metadata import version
 from benchmarks.harness import OURS, arguments, in_turn, photographs, report
 
 _STEP = {"size": 150, "batch": 20, "steps": 1}
+_QUICK_STEP = {"size": 48, "batch": 4, "steps": 1}
 _WARM, _COLD = f"{OURS} warm", f"{OURS} cold"
 _PEERS = ("pytorch", "keras tensorflow", "keras jax")
 
@@ -39,16 +40,18 @@ def seconds_to_first_line(command: list[str], cache: str) -> float:
     return seconds
 
 
-def whole_run(cache: str) -> float:
+def whole_run(shape: Mapping[str, int], cache: str) -> float:
     """A run of configs/seed_cnn.py: imports, scan and decoding of all photographs, compilation."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["benchmarks.systems.first_step", "configs/seed_cnn.py", f"{folder}/run"]
-        return seconds_to_first_line([*command, f"data.dir={photographs()}"], cache)
+        values = {"dir": photographs(), "image_size": shape["size"], "batch_size": shape["batch"]}
+        overrides = [f"data.{key}={value}" for key, value in values.items()]
+        return seconds_to_first_line([*command, *overrides], cache)
 
 
-def step_alone(system: str, cache: str) -> float:
+def step_alone(shape: Mapping[str, int], system: str, cache: str) -> float:
     """Imports, compilation and a step on made-up pictures."""
-    command = ["benchmarks.worker", "train_step", system, json.dumps(_STEP)]
+    command = ["benchmarks.worker", "train_step", system, json.dumps(shape)]
     return seconds_to_first_line(command, cache)
 
 
@@ -62,18 +65,19 @@ def _in_turn(
     kept: str, peers: list[str], rounds: int, *, quick: bool
 ) -> dict[tuple[str, str], list[float]]:
     """Returns the seconds of each round by case and system; `kept` is a folder for caches."""
+    shape = _QUICK_STEP if quick else _STEP
     ours: Mapping[str, Callable[[str], float]] = {
-        "whole run": whole_run,
-        "step alone": lambda cache: step_alone(OURS, cache),
+        "whole run": lambda cache: whole_run(shape, cache),
+        "step alone": lambda cache: step_alone(shape, OURS, cache),
     }
     measures: dict[tuple[str, str], Callable[[], float]] = {}
     for case, measure in ours.items():
         measures[case, _WARM] = lambda case=case, measure=measure: measure(f"{kept}/{case}")
         measures[case, _COLD] = lambda measure=measure: cold(measure)
     for peer in peers:
-        measures["step alone", peer] = lambda peer=peer: step_alone(peer, kept)
+        measures["step alone", peer] = lambda peer=peer: step_alone(shape, peer, kept)
     found: dict[tuple[str, str], list[float]] = {key: [] for key in measures}
-    if quick:  # What fills our caches is a cold start: it takes a minute, and shows that it works.
+    if quick:  # What fills our caches is a cold start, and shows that it works.
         for case in ours:
             found[case, _COLD].append(measures[case, _WARM]())
     else:
