@@ -1,6 +1,5 @@
 """The promise of docs/tutorial.md: from a folder of pictures to a verified file and a server."""
 
-import os
 import shlex
 import socket
 import subprocess
@@ -17,7 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 _SECONDS = 600
 
 
-@pytest.mark.skipif("CATSDOGS_TUTORIAL" not in os.environ, reason="minutes: CATSDOGS_TUTORIAL=1")
+@pytest.mark.long
 def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
     port = str(free_port())
