@@ -312,6 +312,9 @@ class Checkpoints:
         except UserError:
             raise
         except Exception as error:  # Of Orbax, TensorStore or the system.
+            if hosts.several() and "Gloo" in _cause(error):
+                # Another process has ended: `hosts.joined` waits for the heartbeats to name it.
+                raise ValueError(_cause(error)) from error
             step, self._saving = self._saving, None
             kept = newest_whole(self._folder)
             raise UserError(

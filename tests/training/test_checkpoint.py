@@ -125,3 +125,16 @@ def test_no_checkpoint_says_to_train_first(tmp_path: Path) -> None:
         pytest.raises(UserError, match="train first"),
     ):
         checkpoints.require_best_step()
+
+
+def test_the_end_of_another_process_is_not_told_as_a_failed_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer")
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        with pytest.raises(UserError, match="cannot be saved"), checkpoints._explained():
+            raise lost
+        monkeypatch.setattr("catsdogs_jax.hosts.several", lambda: True)
+        with pytest.raises(ValueError, match="^.*Gloo AllGather"), checkpoints._explained():
+            raise lost
+        monkeypatch.undo()
