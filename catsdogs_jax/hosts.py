@@ -118,6 +118,14 @@ def several() -> bool:
     return count() > 1
 
 
+def cut_off(error: Exception) -> bool:
+    """Whether an error, of JAX or a `ValueError`, says that another process cannot be reached.
+
+    It is to be left as it is: `joined` waits for the heartbeats to name that process.
+    """
+    return several() and "Gloo" in str(error)
+
+
 def number() -> int:
     """Returns the number of this process, from 0."""
     return jax.process_index() if several() else 0
@@ -213,8 +221,8 @@ def _parting() -> Iterator[None]:
             time.sleep(_LINGER_SECONDS)
         raise
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        # Gloo's come as either. The heartbeats will name the process whose end made this fail.
-        if several() and (isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)):
+        # The heartbeats will name the process whose end made this fail.
+        if cut_off(error) or (several() and isinstance(error, jax.errors.JaxRuntimeError)):
             time.sleep(2 * peers.SILENCE_SECONDS)
         raise
 

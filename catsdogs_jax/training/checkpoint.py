@@ -312,10 +312,9 @@ class Checkpoints:
         except UserError:
             raise
         except Exception as error:  # Of Orbax, TensorStore or the system.
-            if hosts.several() and "Gloo" in _cause(error):
-                # Another process has ended: `hosts.joined` waits for the heartbeats to name it.
-                raise ValueError(_cause(error)) from error
             step, self._saving = self._saving, None
+            if hosts.cut_off(error):
+                raise
             kept = newest_whole(self._folder)
             raise UserError(
                 f"the checkpoint of step {step} cannot be saved in {str(self._folder)!r}: "
