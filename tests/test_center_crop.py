@@ -63,6 +63,7 @@ def edged(images: np.ndarray, value: int) -> np.ndarray:
     return framed
 
 
+@pytest.mark.heavy
 def test_predictions_are_those_of_the_centre_alone(run: Path, images: np.ndarray) -> None:
     classifier = load(run, devices=1)
     found = classifier.probabilities(images)
@@ -75,7 +76,9 @@ def test_predictions_are_those_of_the_centre_alone(run: Path, images: np.ndarray
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["stablehlo", "onnx", "savedmodel"])
+@pytest.mark.parametrize(
+    "name", ["stablehlo", "onnx", pytest.param("savedmodel", marks=pytest.mark.heavy)]
+)
 def test_an_exported_model_takes_the_whole_and_sees_the_centre(
     name: str, run: Path, images: np.ndarray, tmp_path: Path
 ) -> None:

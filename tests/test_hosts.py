@@ -104,6 +104,7 @@ def test_when_one_of_four_freezes_the_others_end_and_two_go_on_and_then_four_aga
     assert_same_rows(rows, rows_of(tmp_path / "alone"))
 
 
+@pytest.mark.heavy
 def test_a_number_of_processes_that_cannot_share_the_batch_ends_all_with_sizes_that_they_can(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def test_each_epoch_holds_each_picture_once(count: int, seed: int, epoch: int) -
     assert sorted(found.tolist()) == list(range(count))
 
 
+@pytest.mark.heavy
 @given(
     st.integers(1, 500),
     st.integers(1, 64),

@@ -90,6 +90,7 @@ def test_the_oldest_is_forgotten_where_what_is_compiled_takes_too_much(
     assert sum(kept.values()) <= most
 
 
+@pytest.mark.heavy
 def test_a_run_says_how_many_steps_an_earlier_one_had_compiled(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:

@@ -224,6 +224,7 @@ def test_the_number_of_animals_does_not_depend_on_the_size_of_the_picture() -> N
         assert all(110 <= width <= 180 and 80 <= height <= 130 for width, height in sizes)
 
 
+@pytest.mark.heavy
 def test_pictures_come_in_many_sizes_within_the_promised_range(
     pictures: tuple[list[Image.Image], np.ndarray],
 ) -> None:
@@ -233,6 +234,7 @@ def test_pictures_come_in_many_sizes_within_the_promised_range(
     assert max(max(size) for size in sizes) <= 140
 
 
+@pytest.mark.heavy
 def test_size_and_mean_colour_do_not_tell_which_of_eight_species_it_is() -> None:
     labels = np.arange(1000) % 8
     made = [drawn.draw(drawn.SPECIES[y], np.random.default_rng(i)) for i, y in enumerate(labels)]

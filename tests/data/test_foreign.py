@@ -168,6 +168,7 @@ def test_a_picture_is_found_wherever_it_stands_in_its_record(
         assert read_picture(index, file, hashlib.sha256(content).hexdigest()) == content
 
 
+@pytest.mark.heavy
 def test_a_run_resumes_exactly_and_is_evaluated_and_told_by_names(
     tiny: Tiny, prepare: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

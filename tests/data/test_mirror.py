@@ -259,7 +259,7 @@ def test_names_that_lead_elsewhere_and_empty_buckets_are_refused(
 
 
 @pytest.mark.draws
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", [pytest.param(False, marks=pytest.mark.heavy), True])
 def test_a_user_reads_of_the_bucket_and_not_of_the_cache(
     bucket: Any,
     tiny: Callable[..., Config],

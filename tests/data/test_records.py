@@ -78,6 +78,7 @@ def test_a_pack_holds_the_folder(tiny: Tiny, colours: Path, tmp_path: Path, cont
     assert index["quarantined"][0]["file"] == "train/red/broken.png"
 
 
+@pytest.mark.heavy
 def test_a_run_from_a_pack_is_the_run_from_the_folder_and_resumes_exactly(
     tiny: Tiny, records: Path, tmp_path: Path
 ) -> None:

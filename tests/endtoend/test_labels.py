@@ -109,6 +109,7 @@ def labelled(colours: Path, ending: str) -> Path:
     return table
 
 
+@pytest.mark.heavy
 def test_tables_with_unlabelled_pictures_go_from_training_to_evaluation(
     tiny: Tiny, tmp_path: Path, colours: Path
 ) -> None:

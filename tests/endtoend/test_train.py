@@ -106,7 +106,9 @@ def test_a_run_leaves_everything_that_the_run_folder_promises(tiny: Tiny, tmp_pa
     ("stop_after", "model", "augment"),
     [
         (2, {}, {"margin": 1.5, "crop": (0.5, 1.0)}),
-        (3, {"widths": (16, 32), "convolutions": "compiled"}, {}),
+        pytest.param(
+            3, {"widths": (16, 32), "convolutions": "compiled"}, {}, marks=pytest.mark.heavy
+        ),
         pytest.param(7, {"widths": (16,), "convolutions": "native"}, {}, marks=pytest.mark.heavy),
     ],
     ids=["between evaluations, margin", "in an evaluation, kernels", "in the last evaluation"],
@@ -139,6 +141,7 @@ def test_stopping_and_going_on_gives_the_same_bits(
         assert restore_best(whole, make_sharding(2)).formulation.convolutions == "native"
 
 
+@pytest.mark.heavy
 def test_a_run_goes_on_in_the_formulation_that_it_began_with(
     tiny: Tiny, tmp_path: Path, keep_trainer: list[Trainer]
 ) -> None:
@@ -166,6 +169,7 @@ def test_a_finished_run_is_finished_again_without_training(tiny: Tiny, tmp_path:
     assert (tmp_path / "run/metrics.jsonl").read_text() == lines
 
 
+@pytest.mark.heavy
 def test_32_photographs_are_learned_by_heart(photos: Path, tmp_path: Path) -> None:
     for label in ("cats", "dogs"):
         paths = sorted((photos / "train" / label).iterdir())[:16]

@@ -64,6 +64,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_files_and_the_state_befo
     assert RunFolder(workdir).metrics.read_text() == ""
 
 
+@pytest.mark.heavy
 def test_after_a_failure_no_step_changes_anything(tiny: Tiny) -> None:
     config = tiny(train={"ema_decay": 0.9}, model={"convolutions": "native"})
     trainer, pictures = trainer_of(config), load_dataset(config).splits["train"]
@@ -88,6 +89,7 @@ def test_after_a_failure_no_step_changes_anything(tiny: Tiny) -> None:
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+@pytest.mark.heavy
 def test_leaks_stand_in_the_result_of_training_and_of_evaluation(
     tiny: Tiny, tmp_path: Path, colours: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

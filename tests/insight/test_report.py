@@ -75,7 +75,14 @@ def rows_of(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-@pytest.fixture(scope="module", params=["binary", "multiclass", "multilabel"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "binary",
+        pytest.param("multiclass", marks=pytest.mark.heavy),
+        pytest.param("multilabel", marks=pytest.mark.heavy),
+    ],
+)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short run."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -185,6 +185,7 @@ def test_the_problem_comes_from_flags_else_data_else_an_assumption(tmp_path: Pat
         problem_of(config, 10, 1)
 
 
+@pytest.mark.heavy
 def test_a_budget_chooses_epochs_that_fit_in_it() -> None:
     config = config_of(
         data={"image_size": 16, "batch_size": 8}, model={"widths": (4,), "hidden": 4}

@@ -48,6 +48,7 @@ def test_every_variable_of_a_model_is_in_its_imagenet_weights(name: str) -> None
     assert jax.tree.map(lambda leaf: leaf.shape, (laid.params, laid.statistics)) == shapes
 
 
+@pytest.mark.heavy
 def test_imagenet_weights_know_cats_from_dogs(photos: Path) -> None:
     graphdef, params, statistics = abstract(LITES[0])
     laid = lay_over(params, statistics, imagenet(LITES[0]))

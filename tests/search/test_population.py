@@ -142,6 +142,7 @@ def test_what_members_would_not_follow_is_refused(tiny: Tiny, changes: dict[str,
         Population(config, data, make_sharding(1), make_plan(config, 24), members)
 
 
+@pytest.mark.heavy
 def test_a_member_that_diverged_has_no_loss_however_well_its_average_looks(tiny: Tiny) -> None:
     config = tiny(train={"optimizer": "sgd", "momentum": 0.0, "ema_decay": 0.9, "steps": STEPS})
     members = Members(np.zeros(2, np.int32), np.array([1e-3, 1e25], np.float32))

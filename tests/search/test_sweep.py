@@ -58,6 +58,7 @@ def fake_runs(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     return configs
 
 
+@pytest.mark.heavy
 def test_a_sweep_goes_on_where_it_stopped_and_writes_the_best_config(
     tiny: Tiny, tmp_path: Path, colours: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_writes_the_best_config(
     assert read_config(tmp_path / "sweep/best_config.py") == with_values(tiny(), best["parameters"])
 
 
+@pytest.mark.heavy
 def test_the_trial_of_a_killed_worker_is_tried_again_from_its_checkpoint(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -301,7 +301,7 @@ def has_ipv6() -> bool:
     return True
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=pytest.mark.heavy)])
 def test_the_command_finishes_and_ends_with_143_at_sigterm(folder: Path, host: str) -> None:
     command = [sys.executable, "-m", "catsdogs_jax.serve", "--workdir", str(folder / "run")]
     if ":" in host and not has_ipv6():

@@ -41,6 +41,7 @@ def test_a_budget_without_room_for_a_step_names_one_with_room(tiny: Tiny) -> Non
     assert steps_within(enough, pace, config, 24) >= 1
 
 
+@pytest.mark.heavy
 def test_the_pace_is_measured_on_the_runs_own_pictures_and_disk(tiny: Tiny, tmp_path: Path) -> None:
     config = tiny(train={**TIMED, "budget": "1h"})
     dataset, sharding = load_dataset(config), make_sharding(1)

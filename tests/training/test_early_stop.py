@@ -42,6 +42,7 @@ def test_a_loss_that_is_not_a_number_is_no_better() -> None:
     assert early_stop(rows(0.5, float("nan")), "loss", 1) is not None
 
 
+@pytest.mark.heavy
 def test_an_interrupted_run_ends_as_early_and_stays_ended(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

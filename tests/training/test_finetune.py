@@ -95,6 +95,7 @@ def test_training_all_begins_at_the_probe_which_counts_as_a_checkpoint(
     assert result["splits"] == probe["splits"]
 
 
+@pytest.mark.heavy
 def test_training_all_at_once_begins_with_the_weights_and_a_fresh_head(
     run: Callable[..., dict], tmp_path: Path, weights: Path
 ) -> None:
@@ -246,6 +247,7 @@ def test_every_parameter_of_an_efficientnet_belongs_to_a_stage() -> None:
     assert set(factors) == {0.5**k for k in range(stages) if k != 1}  # All but the pooling.
 
 
+@pytest.mark.heavy
 def test_frozen_batch_statistics_stay_as_they_were_and_allow_passes() -> None:
     config = small_config("efficientnet_lite0", batch_norm="frozen")
     model = build_model(config, 32, 1, nnx.Rngs(0))

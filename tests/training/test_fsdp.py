@@ -90,7 +90,7 @@ def sharded() -> dict[int, Trainer]:
     return {n: trainer_of(config_of(kinds[n], devices=8, fsdp=n)) for n in kinds}
 
 
-@pytest.mark.parametrize("group", [2, 8])
+@pytest.mark.parametrize("group", [pytest.param(2, marks=pytest.mark.heavy), 8])
 def test_sharded_parameters_do_not_change_losses_or_logits(
     sharded: dict[int, Trainer], expected: list[float], group: int
 ) -> None:

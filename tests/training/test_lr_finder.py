@@ -127,6 +127,7 @@ def test_the_command_draws_and_suggests(
     assert kept[0].train.name == "training"
 
 
+@pytest.mark.heavy
 def test_the_sweep_begins_with_the_weights_and_colours_of_the_run(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colours: Path
 ) -> None:

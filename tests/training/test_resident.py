@@ -58,7 +58,8 @@ def trainer_of(config: Config) -> Trainer:
     return with_resident_pictures(built, config, data.training, plan)
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("devices", [1, 4])
 def test_a_run_is_that_of_pictures_that_are_sent(tiny: Tiny, tmp_path: Path, devices: int) -> None:
     sent = train_and_evaluate(config_of(tiny, 1, devices), tmp_path / "sent")
     resident = train_and_evaluate(config_of(tiny, 4, devices), tmp_path / "resident")

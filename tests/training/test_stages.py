@@ -68,6 +68,7 @@ def test_each_size_takes_an_equal_share_of_the_steps_and_is_compiled_once(tiny: 
     assert work[0]["flops"] < work[1]["flops"] < work[2]["flops"]
 
 
+@pytest.mark.heavy
 def test_a_step_of_a_stage_is_that_of_a_run_of_its_size(tiny: Tiny) -> None:
     config = config_of(tiny, 16)
     augment = dataclasses.replace(config.augment, size=16, grow_from=())

@@ -178,7 +178,8 @@ def test_devices_do_not_change_the_losses(tiny: Tiny, devices: int) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.heavy), 8])
+@pytest.mark.heavy
+@pytest.mark.parametrize("devices", [1, 8])
 def test_accumulated_gradients_are_those_of_the_whole_batch(tiny: Tiny, devices: int) -> None:
     config = tiny(
         data={"batch_size": 32},
@@ -227,6 +228,7 @@ def test_devices_change_neither_the_pictures_nor_the_targets() -> None:
     assert (np.abs(seen[0][1] - targets).max(axis=1) > 0.01).any()
 
 
+@pytest.mark.heavy
 def test_the_loss_and_the_accuracy_of_a_mixed_batch_are_of_its_mixed_targets(tiny: Tiny) -> None:
     trainer = trainer_of(tiny(model={"dropout": 0.0}, augment={"mixup": 1.0}), TASKS[1])
     batch = batch_for(trainer)

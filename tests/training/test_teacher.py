@@ -62,6 +62,7 @@ def test_a_teacher_has_its_own_size_normalisation_and_order_of_classes() -> None
         np.testing.assert_allclose(found, sign * expected[:, :1], atol=0.02)
 
 
+@pytest.mark.heavy
 def test_the_loss_is_the_weighted_sum_of_labels_and_teacher_on_the_same_pictures(
     tiny: Tiny,
 ) -> None:

@@ -70,6 +70,7 @@ def test_wandb_offline_keeps_a_resumed_run_under_one_id(
     assert list(parts[1].parent.glob("files/media/images/samples_*.png"))
 
 
+@pytest.mark.heavy
 def test_a_tracker_that_fails_is_one_warning_and_the_run_goes_on(
     tiny: Tiny,
     tmp_path: Path,
