@@ -17,6 +17,7 @@ import numpy as np
 from catsdogs_jax.classifier import Classifier
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
+from catsdogs_jax.training.compilation import jit
 from catsdogs_jax.training.state import Params, merge_model
 
 _BATCH = 16
@@ -76,8 +77,7 @@ class Network:
             UserError: No stage of the model keeps places.
         """
         weights = self._class_weights(classes)
-        cam = functools.partial(_grad_cam, last=self._last_map())
-        maps = self._in_batches(cam, images, weights)
+        maps = self._in_batches(_grad_cam, images, weights, last=self._last_map())
         return _scaled(_in_whole_pictures(maps, self.preprocessing))
 
     def occlusion(self, image: np.ndarray, label: int) -> np.ndarray:
@@ -135,28 +135,36 @@ class Network:
         return found[-1]
 
     def _in_batches(
-        self, function: Callable[..., jax.Array], images: np.ndarray, *others: np.ndarray
+        self,
+        function: Callable[..., jax.Array],
+        images: np.ndarray,
+        *others: np.ndarray,
+        **static: int,
     ) -> np.ndarray:
         """Calls a function of a batch of one fixed size, so that it is compiled once."""
-        results = []
-        static = (self.graphdef, self.preprocessing)
+        results, compiled = [], _compiled(function, tuple(static))
+        variables = (self.graphdef, self.preprocessing, self.params, self.statistics)
         for start in range(0, len(images), _BATCH):
             parts = [values[start : start + _BATCH] for values in (images, *others)]
             count = len(parts[0])
             padded = [np.concatenate([p, np.repeat(p[:1], _BATCH - count, 0)]) for p in parts]
-            result = function(*static, self.params, self.statistics, *padded)
+            result = compiled(*variables, *padded, **static)
             results.append(np.asarray(result)[:count])
         return np.concatenate(results).astype(np.float32)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.cache
+def _compiled(function: Callable[..., jax.Array], static: tuple[str, ...]) -> Any:
+    """Returns a compiled function of graph definition, preprocessing, variables and batches."""
+    return jit(function, static_argnums=(0, 1), static_argnames=static)
+
+
 def _logits(
     graphdef: Any, to: Preprocessing, params: Params, statistics: Params, images: jax.Array
 ) -> jax.Array:
     return merge_model(graphdef, params, statistics)(to.seen(images)).astype(jnp.float32)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def _features(
     graphdef: Any, to: Preprocessing, params: Params, statistics: Params, images: jax.Array
 ) -> jax.Array:
@@ -166,7 +174,6 @@ def _features(
     return x.reshape(x.shape[0], -1).astype(jnp.float32)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="last")
 def _grad_cam(
     graphdef: Any,
     to: Preprocessing,

@@ -1,6 +1,8 @@
 """How XLA compiles a step."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.stages import Compiled, Lowered
@@ -34,6 +36,30 @@ def _hits() -> list[str]:
 
     jax.monitoring.register_event_listener(hear)
     return found
+
+
+def jit(function: Callable[..., Any], **options: Any) -> Any:
+    """Returns `jax.jit` of a function, compiled with the options that suit the platform.
+
+    Args:
+        function: What to compile.
+        **options: Of `jax.jit`.
+    """
+    return jax.jit(function, compiler_options=_options(), **options)
+
+
+@functools.cache
+def _options() -> dict[str, Any] | None:
+    """Returns the options that suit the platform, if its XLA knows them."""
+    if jax.default_backend() != "cpu":
+        return None
+    try:
+        jax.jit(lambda: 0).lower().compile(compiler_options=dict(_DOTS_ALONE))
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return None
+    return dict(_DOTS_ALONE)
 
 
 def _compile(lowered: Lowered) -> Compiled:

@@ -58,7 +58,7 @@ def start(
     """
     if weights is None:
         return trainer.initialize(), {}
-    params, statistics = _laid(trainer, trainer.initialize(), weights)
+    params, statistics = _laid(trainer, weights)
     if config.finetune.depth == "all":
         return _state(trainer, params, statistics), {}
     _check_head(config, params, pictures.preprocessing.task)
@@ -81,11 +81,27 @@ def _check_head(config: Config, params: Params, task: Task) -> None:
         )
 
 
-def _laid(trainer: Trainer, fresh: TrainState, weights: Weights) -> tuple[Params, Params]:
-    """Returns the variables of a fresh state with weights laid over them, on the devices."""
-    laid = lay_over(fresh.params, fresh.statistics, weights)
+def _laid(trainer: Trainer, weights: Weights) -> tuple[Params, Params]:
+    """Returns the variables of a fresh state with weights laid over them, on the devices.
+
+    Only what the weights leave fresh is drawn: to compile the drawing of a whole model takes as
+    long as to compile a step.
+    """
+    like = trainer.abstract_state()
+    laid = lay_over(like.params, like.statistics, weights)
     _tell(f"weights   {note}" for note in laid.notes)
-    return _placed(trainer, laid.params, laid.statistics)
+    leaves, tree = jax.tree.flatten((laid.params, laid.statistics))
+    fresh = [n for n, leaf in enumerate(leaves) if isinstance(leaf, jax.ShapeDtypeStruct)]
+
+    def draw() -> list[jax.Array]:
+        state = trainer.initialize()
+        drawn = jax.tree.leaves((state.params, state.statistics))
+        return [drawn[n] for n in fresh]
+
+    drawn = jax.jit(draw, out_shardings=[leaves[n].sharding for n in fresh])()
+    for n, leaf in zip(fresh, drawn, strict=True):
+        leaves[n] = leaf
+    return _placed(trainer, *jax.tree.unflatten(tree, leaves))
 
 
 def _fitted(config: Config, pictures: PictureSet, features: np.ndarray) -> Head:

@@ -18,6 +18,7 @@ from catsdogs_jax.data.dataset import load_dataset
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.models import build_model
 from catsdogs_jax.pretrained import read_weights
+from catsdogs_jax.pretrained.lay_over import dotted
 from catsdogs_jax.task import Task
 from catsdogs_jax.train import train_and_evaluate
 from catsdogs_jax.training import finetune
@@ -104,6 +105,26 @@ def test_training_all_at_once_begins_with_the_weights_and_a_fresh_head(
     assert [row["step"] for row in result["rows"]] == [3, 3, 6, 6]
     scratch = run("scratch", "all", finetune={"weights": ""}, train=still)
     assert scratch["rows"] != result["rows"]
+
+
+def test_a_head_of_other_outputs_is_that_of_a_fresh_run_and_all_else_the_weights(
+    tiny: Callable[..., Config], weights: Path
+) -> None:
+    config = tiny(model=SMALL, finetune={"weights": str(weights), "depth": "all"})
+    dataset = load_dataset(config)
+    trainer = build_trainer(
+        config, dataset.preprocessing, make_sharding(1), make_plan(config, 24), ()
+    )
+    found = read_weights(str(weights), config.model.name)
+    state, measured = start(config, trainer, found, dataset.splits["train"])
+    assert measured == {}
+    fresh = trainer.initialize().params
+    jax.tree.map(np.testing.assert_array_equal, state.params["head"], fresh["head"])
+    assert found is not None
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state.params):
+        if dotted(path).startswith("head."):
+            continue
+        np.testing.assert_array_equal(leaf, found.tensors[dotted(path)])
 
 
 def test_features_are_the_input_of_the_head_of_a_picture_and_its_mirror_image(

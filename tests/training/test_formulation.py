@@ -13,7 +13,7 @@ from catsdogs_jax.config import Config
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.preprocessing import Preprocessing
 from catsdogs_jax.task import Task
-from catsdogs_jax.training import fastest
+from catsdogs_jax.training import compilation, fastest
 from catsdogs_jax.training.compilation import compile_or_recall
 from catsdogs_jax.training.formulation import Formulation, candidates, from_dict
 from catsdogs_jax.training.plan import make_plan
@@ -162,3 +162,16 @@ def test_an_option_that_xla_does_not_know_is_left_out() -> None:
     broken: Any = Lowered("INTERNAL: out of memory")
     with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
         compile_or_recall(broken)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_functions_outside_of_steps_are_compiled_with_the_options_that_xla_knows(
+    monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    option = {"xla_backend_optimization_level" if known else "xla_cpu_no_such": "0"}
+    monkeypatch.setattr(compilation, "_DOTS_ALONE", option)
+    monkeypatch.setattr(compilation, "_options", compilation._options.__wrapped__)
+    given, real = [], jax.jit
+    monkeypatch.setattr(jax, "jit", lambda f, **o: given.append(o) or real(f, **o))
+    assert compilation.jit(lambda x: x + 1, static_argnums=())(1) == 2
+    assert given[-1] == {"compiler_options": option if known else None, "static_argnums": ()}
