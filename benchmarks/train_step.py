@@ -19,11 +19,15 @@ def main() -> None:
     """Measures training steps (forward, backward and Adam) and forward passes, batch 32."""
     parser = arguments(__doc__ or "", rounds=9)
     flags = parser.parse_args()
-    seed = {"size": 150, "batch": 32, "steps": 1 if flags.quick else 8}
+    seed = {"size": 150, "batch": 32, "steps": 8}
     resnet = {"size": 128, "batch": 32, "steps": 2, "network": "resnet18"}
-    lite = {"size": 224, "batch": 32, "steps": 1 if flags.quick else 2}
-    rows, versions = compare("seed CNN, batch 32", "train_step", PEERS, seed, flags)
-    others = [("EfficientNet-Lite0 at 224, evaluation, batch 32", "forward", lite)]
+    lite = {"size": 224, "batch": 32, "steps": 2}
+    if flags.quick:
+        seed, lite = {"size": 48, "batch": 4, "steps": 1}, {"size": 64, "batch": 4, "steps": 1}
+    case = f"seed CNN, batch {seed['batch']}"
+    rows, versions = compare(case, "train_step", PEERS, seed, flags)
+    case = f"EfficientNet-Lite0 at {lite['size']}, evaluation, batch {lite['batch']}"
+    others = [(case, "forward", lite)]
     if not flags.quick:  # A minute to compile.
         for size in (64, 128):
             case = f"ResNet-18 at {size}, batch 32"
