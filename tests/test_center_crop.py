@@ -76,9 +76,8 @@ def test_predictions_are_those_of_the_centre_alone(run: Path, images: np.ndarray
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", ["stablehlo", "onnx", pytest.param("savedmodel", marks=pytest.mark.heavy)]
-)
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["stablehlo", "onnx", "savedmodel"])
 def test_an_exported_model_takes_the_whole_and_sees_the_centre(
     name: str, run: Path, images: np.ndarray, tmp_path: Path
 ) -> None:

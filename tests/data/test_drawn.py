@@ -242,6 +242,7 @@ def test_size_and_mean_colour_do_not_tell_which_of_eight_species_it_is() -> None
     assert _held_out_accuracy(facts, labels, 1) < 0.22  # One in eight by chance.
 
 
+@pytest.mark.heavy
 def test_size_and_mean_colour_do_not_tell_the_class(
     pictures: tuple[list[Image.Image], np.ndarray],
 ) -> None:
@@ -251,6 +252,7 @@ def test_size_and_mean_colour_do_not_tell_the_class(
     assert _held_out_accuracy(colours, pictures[1], 1) < 0.6
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("strength", [1e-4, 1e-2])
 def test_a_linear_model_on_pixels_does_not_solve_it(
     pictures: tuple[list[Image.Image], np.ndarray], strength: float

@@ -36,6 +36,7 @@ def test_a_position_far_away_costs_no_more() -> None:
     assert found.max() > 0.9 * count
 
 
+@pytest.mark.heavy
 def test_every_picture_is_as_likely_at_every_place() -> None:
     count, epochs = 7, 4000
     found = indices_at(np.arange(count * epochs), count, seed=1).reshape(epochs, count)

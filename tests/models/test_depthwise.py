@@ -50,6 +50,7 @@ def test_result_and_gradients_are_those_of_the_native_operation(
     np.testing.assert_allclose(elsewhere[2], theirs[2], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("side", "stride", "padding", "size"), CASES)
 def test_gradients_are_those_of_finite_differences(
     side: int, stride: int, padding: Padding, size: tuple[int, int]

@@ -26,6 +26,7 @@ def test_the_seed_cnn_has_1212513_parameters() -> None:
     assert [part.parameters for part in parts.values()] == [896, 9248, 18496, 0, 1183808, 0, 65]
 
 
+@pytest.mark.heavy
 def test_the_seed_cnn_is_keras_formulation() -> None:
     """Conv + bias, ReLU, then reduce_window max-pooling: the textbook order."""
     model = build_model(SMALL, 21, 3, nnx.Rngs(0))

@@ -144,6 +144,7 @@ def test_every_end_of_a_line_lies_on_the_axes(case: str, metric: Metric) -> None
         assert low <= scale * last <= high
 
 
+@pytest.mark.heavy
 def test_both_pictures_are_pngs_of_the_promised_size_and_density(tmp_path: Path) -> None:
     paths = draw_curves(run(10), tmp_path / "new" / "folder", best_step=100)
     assert paths == (tmp_path / "new/folder/accuracy.png", tmp_path / "new/folder/loss.png")

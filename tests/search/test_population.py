@@ -86,6 +86,7 @@ def test_members_that_the_devices_cannot_share_are_refused(tiny: Tiny) -> None:
         Population(config, dataset, make_sharding(3), make_plan(config, 24), MEMBERS)
 
 
+@pytest.mark.heavy
 def test_the_command_prints_every_member_and_writes_the_best(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

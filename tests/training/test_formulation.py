@@ -137,6 +137,7 @@ def test_a_run_that_goes_on_repeats_what_it_began_with(
     assert choose(tiny(model=WIDE), began) == Formulation("native", 8)
 
 
+@pytest.mark.heavy
 def test_a_real_measurement_ends_in_one_of_the_candidates(tiny: Tiny) -> None:
     assert choose(tiny(model=WIDE)).convolutions in ("compiled", "native")
 

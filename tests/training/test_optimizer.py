@@ -115,6 +115,7 @@ NETWORK = {
 }
 
 
+@pytest.mark.heavy
 def test_muon_orthogonalises_hidden_kernels_and_leaves_the_rest_to_adamw() -> None:
     rng = np.random.default_rng(0)
     gradient = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), NETWORK)

@@ -215,6 +215,7 @@ def test_no_process_keeps_pictures_that_another_has_no_room_for(
     assert with_resident_pictures(built, config, data.training, plan).resident is None
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("begun", [1, 8])
 def test_a_run_goes_on_in_the_calls_that_it_began_with(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, begun: int
