@@ -1,6 +1,7 @@
 """Pictures worth a look: mistakes with Grad-CAM and neighbours, doubtful labels, leaks."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -135,23 +136,27 @@ class _Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class _Maker:
-    """Makes cases; embeds the training pictures once."""
+    """Makes cases; embeds the training pictures once, if there are any cases."""
 
     source: Source
     network: Network
-    embedded: np.ndarray
     indices: np.ndarray
 
     @classmethod
     def create(cls, source: Source) -> "_Maker":
         training, network = source.sets["train"], Network.of(source.classifier)
         count = min(len(training), _MOST_EMBEDDED)
-        indices = np.linspace(0, len(training) - 1, count).astype(int)
+        return cls(source, network, np.linspace(0, len(training) - 1, count).astype(int))
+
+    @functools.cached_property
+    def embedded(self) -> np.ndarray:
+        """Features of the training pictures at `indices`, [N, width]."""
+        training = self.source.sets["train"]
         parts = [
-            network.embeddings(np.stack([training.read_or_recall(i) for i in part]))
-            for part in np.array_split(indices, -(-count // 256))
+            self.network.embeddings(np.stack([training.read_or_recall(i) for i in part]))
+            for part in np.array_split(self.indices, -(-len(self.indices) // 256))
         ]
-        return cls(source, network, np.concatenate(parts), indices)
+        return np.concatenate(parts)
 
     @property
     def known(self) -> str:

@@ -151,7 +151,7 @@ def _slices(source: Source, right: np.ndarray) -> list[tuple[str, Table]]:
     looks = [(brightness([image])[0], sharpness([image])[0]) for image in images]
     shown = [pictures.pictures[i] for i in indices]
     kinds = [
-        ("Size, megapixels", [p.width * p.height / 1e6 for p in shown], "{:.2f}"),
+        ("Size, megapixels", [p.width * p.height / 1e6 for p in shown], "{:.3g}"),
         ("Brightness, 0 to 255", [look[0] for look in looks], "{:.0f}"),
         ("Sharpness (variance of Laplacian)", [look[1] for look in looks], "{:.0f}"),
         ("Aspect, width / height", [p.width / p.height for p in shown], "{:.2f}"),

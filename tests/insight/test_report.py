@@ -16,15 +16,18 @@ from PIL import Image
 from catsdogs_jax import explain, report
 from catsdogs_jax.config.reader import config_from_dict
 from catsdogs_jax.data.marks import apply_marks
+from catsdogs_jax.data.pipeline import PictureSet
 from catsdogs_jax.data.tables import list_table
 from catsdogs_jax.errors import UserError
 from catsdogs_jax.insight import gather as report_gather
-from catsdogs_jax.insight.galleries import surest_mistake
+from catsdogs_jax.insight.galleries import galleries, surest_mistake
 from catsdogs_jax.insight.gather import gather, write_report
 from catsdogs_jax.insight.mistakes import Suspect
+from catsdogs_jax.insight.network import Network
 from catsdogs_jax.insight.source import Source, read_run
 from catsdogs_jax.reporting.page import render
 from catsdogs_jax.train import train_and_evaluate
+from catsdogs_jax.training.evaluation import Evaluation
 
 EVIL = '<script>alert(1)</script>&"'
 CLASSES = ["blue", EVIL.replace("/", "∕"), "red"]
@@ -145,6 +148,21 @@ def test_mistakes_stand_on_the_page_with_heat_map_and_neighbours(source: Source)
     sure = [case.words for case in mistakes]
     confidences = [float(words.split()[1].split("\xa0")[0]) for words in sure]
     assert confidences == sorted(confidences, reverse=True)
+
+
+def test_training_pictures_are_embedded_only_where_something_is_shown_beside_them(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if source.task.kind != "binary":
+        pytest.skip("Top losses are shown of any run with more than two classes.")
+
+    def faultless(pictures: PictureSet) -> Evaluation:
+        return Evaluation(20 * (2 * pictures.targets - 1), loss=0.0, accuracy=1.0)
+
+    evaluations = {name: faultless(source.sets[name]) for name in source.evaluations}
+    monkeypatch.setattr(Network, "embeddings", lambda *_: pytest.fail("embedded"))
+    found = galleries(dataclasses.replace(source, evaluations=evaluations))
+    assert [len(gallery.cases) for gallery in found] == [0, 0]
 
 
 def test_a_label_above_a_low_threshold_is_no_confident_mistake() -> None:
