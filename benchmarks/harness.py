@@ -20,6 +20,9 @@ from typing import Any
 
 OURS = "catsdogs_jax"
 
+QUICK_STEP = {"size": 48, "batch": 4, "steps": 1}
+"""The shape of a step of the seed CNN that is soon compiled, for `--quick`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:

@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
-from benchmarks.harness import OURS, arguments, in_turn, photographs, report
+from benchmarks.harness import OURS, QUICK_STEP, arguments, in_turn, photographs, report
 
 _STEP = {"size": 150, "batch": 20, "steps": 1}
-_QUICK_STEP = {"size": 48, "batch": 4, "steps": 1}
 _WARM, _COLD = f"{OURS} warm", f"{OURS} cold"
 _PEERS = ("pytorch", "keras tensorflow", "keras jax")
 
@@ -65,7 +64,7 @@ def _in_turn(
     kept: str, peers: list[str], rounds: int, *, quick: bool
 ) -> dict[tuple[str, str], list[float]]:
     """Returns the seconds of each round by case and system; `kept` is a folder for caches."""
-    shape = _QUICK_STEP if quick else _STEP
+    shape = QUICK_STEP if quick else _STEP
     ours: Mapping[str, Callable[[str], float]] = {
         "whole run": lambda cache: whole_run(shape, cache),
         "step alone": lambda cache: step_alone(shape, OURS, cache),

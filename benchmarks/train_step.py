@@ -3,7 +3,7 @@
 ResNet-18 is met twice: at 64 pixels its last stage is smaller than its kernels.
 """
 
-from benchmarks.harness import arguments, compare, report
+from benchmarks.harness import QUICK_STEP, arguments, compare, report
 
 PEERS = [
     "pytorch",
@@ -23,7 +23,7 @@ def main() -> None:
     resnet = {"size": 128, "batch": 32, "steps": 2, "network": "resnet18"}
     lite = {"size": 224, "batch": 32, "steps": 2}
     if flags.quick:
-        seed, lite = {"size": 48, "batch": 4, "steps": 1}, {"size": 64, "batch": 4, "steps": 1}
+        seed, lite = QUICK_STEP, {"size": 64, "batch": 4, "steps": 1}
     case = f"seed CNN, batch {seed['batch']}"
     rows, versions = compare(case, "train_step", PEERS, seed, flags)
     case = f"EfficientNet-Lite0 at {lite['size']}, evaluation, batch {lite['batch']}"

@@ -1,4 +1,4 @@
-"""How XLA compiles a step."""
+"""How XLA compiles steps, and what else computes convolutions."""
 
 import functools
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def compile_or_recall(lowered: Lowered) -> tuple[Compiled, bool]:
         The compiled function, and whether it was in the cache (`runtime.keep_compilations`).
     """
     before = len(_hits())
-    return _compile(lowered), len(_hits()) > before
+    return _compile(lowered)[0], len(_hits()) > before
 
 
 @functools.cache
@@ -51,23 +51,16 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
 @functools.cache
 def _options() -> dict[str, Any] | None:
     """Returns the options that suit the platform, if its XLA knows them."""
-    if jax.default_backend() != "cpu":
-        return None
-    try:
-        jax.jit(lambda: 0).lower().compile(compiler_options=dict(_DOTS_ALONE))
-    except jax.errors.JaxRuntimeError as error:
-        if "No such compile option" not in str(error):
-            raise
-        return None
-    return dict(_DOTS_ALONE)
+    return _compile(jax.jit(lambda: 0).lower())[1]
 
 
-def _compile(lowered: Lowered) -> Compiled:
-    if jax.default_backend() != "cpu":
-        return lowered.compile()
-    try:
-        return lowered.compile(compiler_options=dict(_DOTS_ALONE))
-    except jax.errors.JaxRuntimeError as error:
-        if "No such compile option" not in str(error):
-            raise
-        return lowered.compile()  # Another version of XLA, which has no such option.
+def _compile(lowered: Lowered) -> tuple[Compiled, dict[str, Any] | None]:
+    """Returns the compiled function, and the options that it was compiled with."""
+    options: dict[str, Any] = dict(_DOTS_ALONE)
+    if jax.default_backend() == "cpu":
+        try:
+            return lowered.compile(compiler_options=options), options
+        except jax.errors.JaxRuntimeError as error:
+            if "No such compile option" not in str(error):
+                raise  # Otherwise it is another version of XLA, which has no such option.
+    return lowered.compile(), None

@@ -249,10 +249,12 @@ def test_thresholds_of_many_labels_decide_as_predict_does(tmp_path: Path) -> Non
     ("name", "size", "fields"),
     [
         pytest.param(
-            *("resnet18", 32, {"widths": (4, 4, 4, 4), "antialias": True}), marks=pytest.mark.heavy
+            "resnet18", 32, {"widths": (4, 4, 4, 4), "antialias": True}, marks=pytest.mark.heavy
         ),
         pytest.param(
-            *("efficientnet_lite0", 32, {"widths": (8,) * 7, "depths": (1,) * 7}),
+            "efficientnet_lite0",
+            32,
+            {"widths": (8,) * 7, "depths": (1,) * 7},
             marks=pytest.mark.heavy,
         ),
         ("convnext_tiny", 16, {"widths": (8, 16), "depths": (1, 1)}),
